@@ -1,0 +1,3 @@
+"""Opsin: look, annotate, train, predict and correct in one window."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,174 @@
+"""The one contract that every method fulfils, and the registry of methods.
+
+Importing this module imports no method and no torch: methods are entry points of the group ``opsin.methods`` and are
+loaded when somebody asks for one by name.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import RecipeError
+
+if TYPE_CHECKING:
+    from .checkpoints import Checkpoint
+    from .results import Result
+    from .runs import Run
+
+RECIPES = Path(__file__).resolve().parent.parent / "resources" / "recipes"
+
+
+def setting(
+    default: Any, title: str, help: str, *, unit: str = "", group: str = "General", advanced: bool = False, **limits: Any
+) -> Any:
+    """Return a pydantic field that carries what a form, the command line and the YAML file need.
+
+    Parameters
+    ----------
+    default : the value used when nothing is said.
+    title, help : short name (two or three words) and one sentence, both shown in the form.
+    unit : shown behind the number, e.g. ``"px"``, ``"µm/px"``.
+    group : heading in the form under which the setting stands.
+    advanced : hidden in the form until the user asks for all settings.
+    limits : pydantic constraints (``ge``, ``gt``, ``le``, ``lt``, ``multiple_of``).
+    """
+    extra = {"unit": unit, "group": group, "advanced": advanced}
+    return Field(default, title=title, description=help, json_schema_extra=extra, validate_default=True, **limits)
+
+
+class Settings(BaseModel):
+    """Base of recipes and options: unknown names are errors, every assignment is checked."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+    @classmethod
+    def checked(cls, values: dict[str, Any], source: str = "the settings") -> Any:
+        """Build the model from plain values; raise `RecipeError` with one sentence that names the bad setting."""
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"]) or "(all)"
+            if first["type"] == "extra_forbidden":
+                known = ", ".join(cls.model_fields)
+                raise RecipeError(f"{source}: there is no setting '{name}'; known are {known}.") from None
+            raise RecipeError(f"{source}: setting '{name}' is {first.get('input')!r}: {first['msg']}.") from None
+
+    def changed(self, assignments: Sequence[str]) -> Any:
+        """Return a copy with ``key=value`` texts applied (values are read as YAML)."""
+        values = self.model_dump()
+        for text in assignments:
+            key, equals, value = text.partition("=")
+            if not equals:
+                raise RecipeError(f"'{text}' is not of the form key=value.")
+            try:
+                values[key.strip()] = yaml.safe_load(value)
+            except yaml.YAMLError:
+                raise RecipeError(f"'{text}': the value cannot be read.") from None
+        return type(self).checked(values, "--set")
+
+
+class Recipe(Settings):
+    """Settings of a training that all methods have; each method adds its own."""
+
+    seed: int = setting(0, "Random seed", "Same seed, same data, same result.", ge=0, advanced=True)
+    precision: Literal["float32", "bfloat16", "float16"] = setting(
+        "float32", "Precision", "Number format of the forward pass; 16 bit is faster on a GPU.", advanced=True
+    )
+
+
+class Options(Settings):
+    """Settings of a prediction; each method adds its own."""
+
+
+class Dataset(Protocol):
+    """What `Method.open` returns: samples, how they are split, what is labelled."""
+
+    def fingerprint(self) -> str:
+        """Hash of everything a training reads from here; the same hash means the same data."""
+
+    def describe(self) -> str:
+        """One or two sentences for the log: how many samples, how they are split and labelled."""
+
+
+class Method(ABC):
+    """A published method with its five verbs. Stateless: everything a verb needs comes with the call."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    task: ClassVar[str]
+    Recipe: ClassVar[type[Recipe]]
+    Options: ClassVar[type[Options]]
+
+    @abstractmethod
+    def open(self, path: Path) -> Dataset:
+        """Open a data set in one of the layouts its users already have."""
+
+    @abstractmethod
+    def train(self, recipe: Any, data: Any, run: Run) -> Checkpoint:
+        """Train; report every step to `run`, which can pause, stop and resume it."""
+
+    @abstractmethod
+    def predict(self, checkpoint: Checkpoint, sample: Path, options: Any, run: Run) -> Iterator[Result]:
+        """Yield one or more results for the sample; partial results go to `run.preview` while it works."""
+
+    @abstractmethod
+    def evaluate(self, checkpoint: Checkpoint, data: Any, run: Run) -> dict[str, float]:
+        """Return the metrics of the method card (section 6) by name."""
+
+    @abstractmethod
+    def import_published(self, path: Path) -> Checkpoint:
+        """Read a file with the authors' parameter names, never unpickling more than tensors."""
+
+    @classmethod
+    def presets(cls) -> list[str]:
+        """Names of the recipes that come with Opsin, the smallest last."""
+        found = {p.name.split(".")[1] for p in RECIPES.glob(f"{cls.name}.*.yaml")}
+        order = ["paper", "workstation", "quick", "tiny"]
+        return sorted(found, key=lambda n: (order.index(n) if n in order else -1, n))
+
+    @classmethod
+    def recipe(cls, source: str | Path | None = None) -> Any:
+        """Return a recipe from a preset name, a YAML file, or (None) the defaults, which are the published ones."""
+        if source is None:
+            return cls.Recipe()
+        path = Path(source)
+        if not path.suffix:
+            if str(source) not in cls.presets():
+                raise RecipeError(f"There is no preset '{source}' for {cls.name}; there are {', '.join(cls.presets())}.")
+            path = RECIPES / f"{cls.name}.{source}.yaml"
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            reason = str(error).splitlines()[0]
+            raise RecipeError(f"The recipe {path} cannot be read ({reason}).") from None
+        if not isinstance(values, dict):
+            raise RecipeError(f"The recipe {path} must be a list of 'setting: value' lines.")
+        return cls.Recipe.checked(values, f"the recipe {path.name}")
+
+
+@cache
+def _found() -> dict[str, Any]:
+    return {point.name: point for point in entry_points(group="opsin.methods")}
+
+
+def method_names() -> list[str]:
+    """Names of the installed methods; loads none of them."""
+    return sorted(_found())
+
+
+@cache
+def get_method(name: str) -> Method:
+    """Load and return the method called `name`."""
+    if name not in _found():
+        raise RecipeError(f"There is no method '{name}'; there are {', '.join(method_names())}.")
+    return _found()[name].load()()

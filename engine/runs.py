@@ -1,0 +1,297 @@
+"""Run: one training or prediction, and the engine's only way to talk to whoever started it.
+
+A run has a folder that is complete by itself::
+
+    run.json            method, verb, resolved recipe, versions, seed, device, data fingerprint, state
+    events.jsonl        everything that was reported          metrics.jsonl   the numbers alone
+    log.txt             what happened, in words               tensorboard/    event files
+    snapshots/          the frozen labels it trained on       previews/       results shown while it worked
+    checkpoints/        last, best, and the training state    model_card.md
+
+Events are plain dictionaries: ``{"event": kind, "time": unix seconds, ...}`` with the kinds
+
+=============  ======================================================================================
+state          state: starting, running, pausing, paused, stopping, done, stopped, cancelled, failed
+phase          name: "index", "load", "build", "first batch", "round 1: E-step", ...
+progress       done, total, what
+metrics        step, values {name: number}
+preview        name, kind (type of the result), path, info {item, round, ...}
+region         name, kind, path, rect [x, y, width, height] in level-0 px: that part of the preview is new
+message        level: info, warning, error; text
+heartbeat      phase, seconds (since the last batch boundary), memory, gpu, stack (when nothing moves for 60 s)
+checkpoint     path, step
+result         kind, path, info
+done           value: what the verb returned, as plain data
+=============  ======================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import Cancelled, RunError
+from .files import write_json
+
+if TYPE_CHECKING:
+    from .results import Result
+
+Event = dict[str, Any]
+Sink = Callable[[Event], None]
+FINAL = ("done", "stopped", "cancelled", "failed")
+LIBRARIES = ("opsin", "torch", "numpy", "tifffile", "imagecodecs", "openslide-python", "accelerate", "scikit-learn")
+
+
+def plain(value: Any) -> Any:
+    """Return `value` as JSON can hold it: numpy and torch scalars as numbers, paths as text, NaN and infinity as None."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+class Control:
+    """What the user asked of a run; set from any thread, read by the run at its batch boundaries."""
+
+    def __init__(self) -> None:
+        self._go = threading.Event()
+        self._go.set()
+        self.stop_asked = False
+        self.cancel_asked = False
+
+    def pause(self) -> None:
+        self._go.clear()
+
+    def resume(self) -> None:
+        self._go.set()
+
+    def stop(self) -> None:
+        """Stop at the next batch boundary and keep what there is."""
+        self.stop_asked = True
+        self._go.set()
+
+    def cancel(self) -> None:
+        """Stop at the next batch boundary and throw everything away."""
+        self.cancel_asked = True
+        self._go.set()
+
+    @property
+    def pausing(self) -> bool:
+        return not self._go.is_set()
+
+    def wait(self) -> None:
+        self._go.wait()
+
+
+class Run:
+    """One training or prediction.
+
+    Parameters
+    ----------
+    folder : where everything is kept; None for a run that leaves nothing behind (a quick prediction, a test).
+    sink : called with every event, from the thread that reports it.
+    control : how the user's wishes arrive; a fresh one when None.
+    device : ``"cpu"``, ``"cuda:0"``, ``"mps"``: already resolved, see `devices.resolve`.
+    """
+
+    def __init__(
+        self, folder: Path | None = None, sink: Sink | None = None, control: Control | None = None, device: str = "cpu"
+    ) -> None:
+        self.folder = Path(folder) if folder is not None else None
+        self.device = device
+        self.control = control or Control()
+        self._sinks: list[Sink] = [sink] if sink else []
+        self._lock = threading.Lock()
+        self._files: dict[str, Any] = {}
+        self._board: Any = None
+        self._boundary = time.monotonic()
+        self.current_phase = "starting"
+        self.state = "starting"
+        if self.folder is not None:
+            for name in ("checkpoints", "snapshots", "previews"):
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
+
+    # ---- identity -------------------------------------------------------------------------------------------------
+
+    def describe(self, **facts: Any) -> None:
+        """Add facts to ``run.json`` (recipe, seed, fingerprint, the command that repeats the run, ...)."""
+        if self.folder is None:
+            return
+        record = read_record(self.folder) if (self.folder / "run.json").exists() else {
+            "created": time.time(),
+            "versions": {name: _version(name) for name in LIBRARIES},
+            "python": platform.python_version(),
+            "system": platform.platform(),
+        }
+        record.update(plain(facts))
+        write_json(self.folder / "run.json", record)
+
+    # ---- reporting ------------------------------------------------------------------------------------------------
+
+    def emit(self, event: str, **content: Any) -> None:
+        """Report an event to the sink and, but for heartbeats, to ``events.jsonl``."""
+        record = {"event": event, "time": time.time(), **plain(content)}
+        with self._lock:
+            if self.folder is not None and event != "heartbeat":
+                self._append("events.jsonl", record)
+            for sink in self._sinks:
+                sink(record)
+
+    def set_state(self, state: str) -> None:
+        self.state = state
+        if self.folder is not None:
+            self.describe(state=state, updated=time.time())
+        self.emit("state", state=state)
+
+    def phase(self, name: str) -> None:
+        """Say what is being done now ("index", "load", "first batch", "round 1: E-step")."""
+        self.current_phase = name
+        self._boundary = time.monotonic()
+        self.emit("phase", name=name)
+        self.write_log(name)
+
+    def progress(self, done: float, total: float, what: str) -> None:
+        self.emit("progress", done=done, total=total, what=what)
+
+    def log(self, step: int | None = None, **metrics: float) -> None:
+        """Report numbers; they also go to ``metrics.jsonl`` and to TensorBoard event files."""
+        values = plain(metrics)
+        self.emit("metrics", step=step, values=values)
+        if self.folder is None:
+            return
+        with self._lock:
+            self._append("metrics.jsonl", {"step": step, "time": time.time(), **values})
+            if self._board is None:
+                from tensorboard.summary import Writer
+
+                self._board = Writer(str(self.folder / "tensorboard"))
+            for name, value in values.items():
+                if isinstance(value, int | float) and step is not None:
+                    self._board.add_scalar(name, value, step)
+
+    def message(self, text: str, level: str = "info") -> None:
+        self.emit("message", text=text, level=level)
+        self.write_log(text if level == "info" else f"{level}: {text}")
+
+    def preview(self, result: Result, name: str, **info: Any) -> None:
+        """Show a result that already lies on disk (`result.path`), now and in the run's record."""
+        self.emit("preview", name=name, kind=type(result).__name__, path=result.path, info=info)
+
+    def region(self, result: Result, name: str, rect: tuple[int, int, int, int]) -> None:
+        """Say that the part `rect` (x, y, width, height; level-0 px) of a shown preview has changed on disk."""
+        self.emit("region", name=name, kind=type(result).__name__, path=result.path, rect=rect)
+
+    def checkpoint(self, path: Path, step: int) -> None:
+        """Report a checkpoint that has been written."""
+        self.emit("checkpoint", path=path, step=step)
+
+    # ---- what the user asked --------------------------------------------------------------------------------------
+
+    def wait_if_paused(self) -> None:
+        """Call at every batch boundary: beats the heart, waits while paused, raises `Cancelled` when asked to discard."""
+        self._boundary = time.monotonic()
+        if self.control.pausing:
+            self.set_state("paused")
+            self.control.wait()
+            if not (self.control.stop_asked or self.control.cancel_asked):
+                self.set_state("running")
+            self._boundary = time.monotonic()
+        if self.control.cancel_asked:
+            raise Cancelled
+
+    @property
+    def stopping(self) -> bool:
+        """True when the method should save a checkpoint and return at this boundary."""
+        return self.control.stop_asked
+
+    @property
+    def seconds_since_boundary(self) -> float:
+        return time.monotonic() - self._boundary
+
+    # ---- ends -----------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the files; the run may be reported to no more."""
+        with self._lock:
+            for file in self._files.values():
+                file.close()
+            self._files.clear()
+            if self._board is not None:
+                self._board.close()
+                self._board = None
+
+    def discard(self) -> None:
+        """Remove the run's folder (cancel-and-discard)."""
+        self.close()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def write_log(self, text: str) -> None:
+        if self.folder is not None:
+            with self._lock:
+                self._append("log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}")
+
+    def _append(self, name: str, record: Any) -> None:
+        assert self.folder is not None
+        if name not in self._files:
+            self._files[name] = (self.folder / name).open("a", encoding="utf-8")
+        text = record if isinstance(record, str) else json.dumps(record, ensure_ascii=False, allow_nan=False)
+        self._files[name].write(text + "\n")
+        self._files[name].flush()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return the content of ``run.json``; `RunError` when the folder is no run."""
+    path = Path(folder) / "run.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder} is not a run folder: {path.name} cannot be read ({error}).") from None
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a ``.jsonl`` file; a last line cut off by a kill is left out."""
+    records = []
+    if path.exists():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                continue
+    return records
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """Create and return an unused folder ``parent/YYYY-MM-DD_HHMMSS_name``."""
+    parent.mkdir(parents=True, exist_ok=True)
+    stamp = time.strftime("%Y-%m-%d_%H%M%S")
+    for number in range(1, 1000):
+        folder = parent / (f"{stamp}_{name}" if number == 1 else f"{stamp}_{name}_{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise RunError(f"No new run folder can be made in {parent}.")
