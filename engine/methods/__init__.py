@@ -1,0 +1,1 @@
+"""One folder per published method; importing this package imports none of them."""
