@@ -123,8 +123,18 @@ class Run:
         self.current_phase = "starting"
         self.state = "starting"
         if self.folder is not None:
-            for name in ("checkpoints", "snapshots", "previews"):
-                (self.folder / name).mkdir(parents=True, exist_ok=True)
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RunError(f"The run folder {self.folder} cannot be made: {error.strerror}.") from None
+
+    def part(self, name: str) -> Path:
+        """Return the folder ``name`` ("checkpoints", "snapshots", "previews") of the run, made when it is missing."""
+        if self.folder is None:
+            raise RunError("This run has no folder to keep files in.")
+        path = self.folder / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
 
     # ---- identity -------------------------------------------------------------------------------------------------
 
@@ -132,12 +142,15 @@ class Run:
         """Add facts to ``run.json`` (recipe, seed, fingerprint, the command that repeats the run, ...)."""
         if self.folder is None:
             return
-        record = read_record(self.folder) if (self.folder / "run.json").exists() else {
-            "created": time.time(),
-            "versions": {name: _version(name) for name in LIBRARIES},
-            "python": platform.python_version(),
-            "system": platform.platform(),
-        }
+        if (self.folder / "run.json").exists():
+            record = read_record(self.folder)
+        else:
+            record = {
+                "created": time.time(),
+                "versions": {name: _version(name) for name in LIBRARIES},
+                "python": platform.python_version(),
+                "system": platform.platform(),
+            }
         record.update(plain(facts))
         write_json(self.folder / "run.json", record)
 

@@ -1,0 +1,259 @@
+"""Carrying out a job: the one code path behind the command line, the worker process and so the window.
+
+A job is plain data (`jobs.JobSpec.plain()`); what happens is reported through a `Run`. Nothing here knows who asked.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shlex
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from .devices import resolve
+from .errors import Cancelled, OpsinError, RunError
+from .files import replacing, write_text
+from .method import Method, get_method
+from .runs import FINAL, Control, Event, Run, plain, read_record
+
+CHECKPOINT = Path("checkpoints") / "final.safetensors"
+
+
+def execute(
+    job: dict[str, Any],
+    sink: Callable[[Event], None] | None = None,
+    control: Control | None = None,
+    started: Callable[[Run], None] | None = None,
+) -> str:
+    """Carry out a job and return its final state: done, stopped, cancelled or failed. Never raises for what goes wrong
+    in the job: that is reported as an error message and in the run's log.
+
+    `started` is called with the run as soon as there is one (the worker's heartbeat watches it).
+    """
+    arguments = job["arguments"]
+    folder = {"train": "run", "predict": "output"}.get(job["verb"])
+    run = Run(None, sink, control)
+    state = "failed"
+    try:
+        device = resolve(job.get("device", "auto"))
+        method = get_method(job["method"])
+        path = Path(arguments[folder]) if folder and arguments.get(folder) and _is_main_process() else None
+        if path is not None:
+            _claim(path, job["verb"], bool(arguments.get("resume")))
+        run = Run(path, sink, control, device)
+        if started:
+            started(run)
+        run.describe(method=method.name, verb=job["verb"], device=device, command=command_line(job), **_process())
+        run.set_state("running")
+        value = {"train": _train, "predict": _predict, "evaluate": _evaluate}[job["verb"]](method, arguments, run)
+        run.emit("done", value=value)
+        state = "stopped" if run.stopping else "done"
+    except Cancelled:
+        state = "cancelled"
+    except OpsinError as error:
+        run.message(str(error), "error")
+    except MemoryError:
+        run.message("The machine's memory is full; close other programs or choose a smaller tile or batch.", "error")
+    except Exception as error:
+        run.write_log(traceback.format_exc())
+        run.emit("message", level="debug", text=traceback.format_exc())
+        where = f"; the details are in {run.folder / 'log.txt'}" if run.folder else ""
+        run.message(f"{job['verb']} failed: {type(error).__name__}: {str(error).splitlines()[:1]}{where}.", "error")
+    if state == "cancelled":
+        run.discard()
+        run.folder = None
+    try:
+        run.set_state(state)
+    except OpsinError as error:
+        run.folder = None
+        run.message(str(error), "error")
+        run.set_state("failed")
+        state = "failed"
+    run.close()
+    return state
+
+
+def _claim(folder: Path, verb: str, resume: bool) -> None:
+    """Make sure that `folder` may be written: new or empty, or a run to resume that no living process works on."""
+    if not (folder / "run.json").exists():
+        if resume and verb == "train":
+            raise RunError(f"{folder} holds no run to resume; leave out --resume to start one there.")
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and verb == "train":
+            raise RunError(f"{folder} exists and is no run; choose a new folder for the run.")
+        return
+    record = read_record(folder)
+    if alive(record):
+        raise RunError(f"Another process ({record['pid']}) is working on the run in {folder}; stop it first.")
+    if verb == "train" and not resume:
+        raise RunError(f"{folder} already holds a run ({record.get('state')}); resume it or choose a new folder.")
+    if verb == "train" and record.get("state") == "done":
+        raise RunError(f"The run in {folder} is finished; there is nothing to resume.")
+
+
+def alive(record: dict[str, Any]) -> bool:
+    """True when the process that a ``run.json`` names is still at work on it."""
+    if record.get("state") in FINAL or "pid" not in record:
+        return False
+    try:
+        process = psutil.Process(record["pid"])
+        return abs(process.create_time() - record["process_started"]) < 2 and process.pid != os.getpid()
+    except (psutil.Error, KeyError):
+        return False
+
+
+def _process() -> dict[str, Any]:
+    return {"pid": os.getpid(), "process_started": psutil.Process().create_time()}
+
+
+def _is_main_process() -> bool:
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def command_line(job: dict[str, Any]) -> str:
+    """Return the shell command that repeats the job."""
+    arguments = job["arguments"]
+    words = ["opsin", job["verb"], job["method"]]
+    if job["verb"] == "train":
+        recipe = Path(arguments["run"]) / "recipe.yaml" if arguments.get("run") else arguments.get("preset", "quick")
+        words += ["--data", arguments["data"], "--recipe", str(recipe)]
+    elif job["verb"] == "predict":
+        words += ["--checkpoint", arguments["checkpoint"], "--output", arguments["output"]]
+        words += [f"--set={key}={_yaml_value(value)}" for key, value in arguments.get("options", {}).items()]
+        words += ["--input", *[_input(entry)["path"] for entry in arguments["inputs"]]]
+    else:
+        words += ["--checkpoint", arguments["checkpoint"], "--data", arguments["data"]]
+    words += ["--device", job.get("device", "auto")]
+    return shlex.join(map(str, words))
+
+
+def _yaml_value(value: Any) -> str:
+    return yaml.safe_dump(plain(value), default_flow_style=True, width=10_000).replace("\n...", "").strip()
+
+
+# ---- the verbs ----------------------------------------------------------------------------------------------------
+
+
+def _train(method: Method, arguments: dict[str, Any], run: Run) -> dict[str, Any]:
+    recipe = method.Recipe.checked(arguments.get("recipe") or {})
+    values = recipe.model_dump()
+    if run.folder is not None:
+        if arguments.get("resume"):
+            earlier = read_record(run.folder).get("recipe", values)
+            if earlier != plain(values):
+                names = sorted(k for k in values if plain(values[k]) != earlier.get(k))
+                raise RunError(f"The run in {run.folder} was started with other settings ({', '.join(names)}).")
+        else:
+            write_text(run.folder / "recipe.yaml", yaml.safe_dump(plain(values), sort_keys=False, allow_unicode=True))
+    run.phase("index")
+    data = method.open(Path(arguments["data"]))
+    run.message(data.describe())
+    run.describe(
+        recipe=values,
+        preset=arguments.get("preset"),
+        seed=recipe.seed,
+        data=str(Path(arguments["data"]).resolve()),
+        fingerprint=data.fingerprint(),
+    )
+    checkpoint = method.train(recipe, data, run)
+    result: dict[str, Any] = {"metrics": checkpoint.header.get("metrics", {})}
+    if run.folder is not None:
+        checkpoint.save(run.folder / CHECKPOINT)
+        run.checkpoint(run.folder / CHECKPOINT, checkpoint.header.get("step", 0))
+        run.describe(metrics=result["metrics"], checkpoint=str(CHECKPOINT))
+        result["checkpoint"] = str(run.folder / CHECKPOINT)
+    return result
+
+
+def _input(entry: str | dict[str, Any]) -> dict[str, Any]:
+    """An input is a path, or a dictionary with ``path`` and, as the window knows them, ``id`` and ``options``."""
+    return entry if isinstance(entry, dict) else {"path": entry}
+
+
+def _predict(method: Method, arguments: dict[str, Any], run: Run) -> dict[str, Any]:
+    from .checkpoints import Checkpoint
+
+    options = dict(arguments.get("options") or {})
+    method.Options.checked(options)
+    run.phase("load")
+    checkpoint = load_checkpoint(Path(arguments["checkpoint"]), method.name)
+    assert isinstance(checkpoint, Checkpoint)
+    run.describe(options=options, checkpoint=arguments["checkpoint"])
+    done, failed, rows = [], [], []
+    inputs = [_input(entry) for entry in arguments["inputs"]]
+    for number, entry in enumerate(inputs):
+        if run.stopping:
+            break
+        path = Path(entry["path"])
+        info = {"item": entry.get("id"), "input": str(path)}
+        run.phase(f"predict {path.name}")
+        own = method.Options.checked({**options, **entry.get("options", {})})
+        try:
+            for result in method.predict(checkpoint, path, own, run):
+                values = result.plain() if hasattr(result, "plain") else {}
+                run.emit("result", kind=type(result).__name__, path=result.path, info={**info, **values})
+                if values:
+                    rows.append({"input": str(path), **values})
+            done.append(str(path))
+        except OpsinError as error:
+            failed.append({"input": str(path), "error": str(error)})
+            run.message(str(error), "warning" if len(inputs) > 1 else "error")
+        run.emit("item", done=number + 1, total=len(inputs), **info)
+    if run.folder is not None and rows:
+        _write_table(run.folder / "scores.csv", rows)
+    if failed and not done:
+        raise RunError(
+            failed[0]["error"] if len(failed) == 1 else f"None of the {len(failed)} inputs could be used; see the log."
+        )
+    if failed:
+        run.message(f"{len(failed)} of {len(inputs)} inputs could not be used; they are listed in the log.", "warning")
+    return {"done": done, "failed": failed}
+
+
+def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    columns = [name for name, value in rows[0].items() if not isinstance(value, list | dict)]
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _evaluate(method: Method, arguments: dict[str, Any], run: Run) -> dict[str, Any]:
+    run.phase("load")
+    checkpoint = load_checkpoint(Path(arguments["checkpoint"]), method.name)
+    run.phase("index")
+    data = method.open(Path(arguments["data"]))
+    run.message(data.describe())
+    return plain(method.evaluate(checkpoint, data, run))
+
+
+_kept: dict[tuple[str, float], Any] = {}
+
+
+def load_checkpoint(path: Path, method: str) -> Any:
+    """Read a checkpoint; a run folder stands for its final checkpoint. The last one read is kept (warm worker)."""
+    from .checkpoints import Checkpoint
+
+    if path.is_dir():
+        path = path / CHECKPOINT
+    key = (str(path.resolve()), path.stat().st_mtime if path.exists() else 0.0)
+    if key not in _kept:
+        _kept.clear()
+        _kept[key] = Checkpoint.load(path, method)
+    return _kept[key]
+
+
+def wait_for_end(folder: Path, seconds: float) -> bool:
+    """Wait until no process works on the run in `folder`; False when one still does after `seconds`."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not alive(read_record(folder)):
+            return True
+        time.sleep(0.1)
+    return False
