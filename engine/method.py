@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .errors import RecipeError
+from .errors import OpsinError, RecipeError
 
 if TYPE_CHECKING:
     from .checkpoints import Checkpoint
@@ -128,6 +128,10 @@ class Method(ABC):
     @abstractmethod
     def import_published(self, path: Path) -> Checkpoint:
         """Read a file with the authors' parameter names, never unpickling more than tensors."""
+
+    def export(self, checkpoint: Checkpoint, path: Path) -> None:
+        """Write the network of `checkpoint` for use without Opsin; methods that can override this."""
+        raise OpsinError(f"{self.name} has no single network that could be exported.")
 
     @classmethod
     def presets(cls) -> list[str]:

@@ -41,11 +41,14 @@ def execute(
     folder = {"train": "run", "predict": "output"}.get(job["verb"])
     run = Run(None, sink, control)
     state = "failed"
+    owned = True
     try:
         device = resolve(job.get("device", "auto"))
         method = get_method(job["method"])
         path = Path(arguments[folder]) if folder and arguments.get(folder) and _is_main_process() else None
         if path is not None:
+            # a folder that was there before a prediction may hold what is not ours to throw away
+            owned = job["verb"] == "train" or not path.exists()
             _claim(path, job["verb"], bool(arguments.get("resume")))
         run = Run(path, sink, control, device)
         if started:
@@ -65,8 +68,9 @@ def execute(
         run.write_log(traceback.format_exc())
         run.emit("message", level="debug", text=traceback.format_exc())
         where = f"; the details are in {run.folder / 'log.txt'}" if run.folder else ""
-        run.message(f"{job['verb']} failed: {type(error).__name__}: {str(error).splitlines()[:1]}{where}.", "error")
-    if state == "cancelled":
+        reason = (str(error).splitlines() or [""])[0]
+        run.message(f"{job['verb']} failed: {type(error).__name__}: {reason}{where}.", "error")
+    if state == "cancelled" and owned:
         run.discard()
         run.folder = None
     try:

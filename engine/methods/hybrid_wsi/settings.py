@@ -1,7 +1,7 @@
 """Settings of hybrid supervision: the recipe of a training and the options of a prediction.
 
-The defaults are the published ones (arXiv 2107.00934 and its released code); where nothing was stated, the help text says
-"recommended". This module imports no torch: the window makes its forms from it.
+The defaults are the published ones (arXiv 2107.00934 and its released code); where nothing was stated, the
+help text says "recommended". This module imports no torch: the window makes its forms from it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ GROUPS = ("Network", "Pixel training", "Rounds", "Image labels", "Slide classifi
 class HybridRecipe(Recipe):
     """How to train: the patch network, the rounds of E- and M-steps, the slide classifier."""
 
-    # ---- Network ----------------------------------------------------------------------------------------------------
+    # ---- Network -------------------------------------------------------------------------------------------
     network: Literal["dla34", "unet"] = setting(
         "dla34",
         "Network",
@@ -37,7 +37,7 @@ class HybridRecipe(Recipe):
     imagenet_weights: str | None = setting(
         None,
         "ImageNet weights",
-        "File with DLA-34 weights (dla34-ba72cf86.pth or timm's dla34) to start the backbone from; empty: random start.",
+        "File of ImageNet DLA-34 weights (dla34-ba72cf86.pth, timm's dla34) for the backbone; empty: random.",
         group="Network",
     )
     initial_checkpoint: str | None = setting(
@@ -67,14 +67,14 @@ class HybridRecipe(Recipe):
         multiple_of=32,
     )
 
-    # ---- Pixel training ---------------------------------------------------------------------------------------------
+    # ---- Pixel training ------------------------------------------------------------------------------------
     batch_size: int = setting(
         32, "Batch", "Crops per training step.", unit="crops", group="Pixel training", ge=1, le=1024
     )
     accumulate: int = setting(
         1,
         "Parts per batch",
-        "The batch goes through the network in this many parts, to fit into memory; batch normalisation sees one part.",
+        "The batch goes through the network in this many parts, to save memory; batch norm sees one part.",
         group="Pixel training",
         ge=1,
         le=256,
@@ -86,7 +86,7 @@ class HybridRecipe(Recipe):
     crop_min: int = setting(
         384,
         "Smallest crop",
-        "Random square crops have sides from here to the tile's.",
+        "Random square crops have sides from here (at most the tile) to the tile's.",
         unit="px",
         group="Pixel training",
         ge=16,
@@ -134,7 +134,7 @@ class HybridRecipe(Recipe):
         advanced=True,
     )
 
-    # ---- Rounds -----------------------------------------------------------------------------------------------------
+    # ---- Rounds --------------------------------------------------------------------------------------------
     rounds: int = setting(
         3,
         "Rounds",
@@ -179,11 +179,11 @@ class HybridRecipe(Recipe):
         group="Rounds",
     )
 
-    # ---- Image labels -----------------------------------------------------------------------------------------------
+    # ---- Image labels --------------------------------------------------------------------------------------
     threshold: float = setting(
         0.4,
         "Tile threshold T",
-        "Tiles without a probability of at least T are removed: what stays of negative slides are hard negatives.",
+        "Tiles without a probability of T or more are removed: of negative slides the false alarms stay.",
         group="Image labels",
         ge=0,
         le=1,
@@ -224,7 +224,7 @@ class HybridRecipe(Recipe):
         le=101,
     )
 
-    # ---- Slide classifier -------------------------------------------------------------------------------------------
+    # ---- Slide classifier ----------------------------------------------------------------------------------
     stage2: bool = setting(
         True,
         "Train it",
@@ -280,7 +280,7 @@ class HybridRecipe(Recipe):
         advanced=True,
     )
 
-    # ---- Ablations --------------------------------------------------------------------------------------------------
+    # ---- Ablations -----------------------------------------------------------------------------------------
     hard_negatives: bool = setting(
         True,
         "Hard negatives",
@@ -302,14 +302,12 @@ class HybridRecipe(Recipe):
     self_training: bool = setting(
         False,
         "Ignore slide labels",
-        "The baseline: rounds in which the network's own maps are the labels, without correction by slide labels.",
+        "The baseline: the network's own maps are the labels of the rounds, not corrected by slide labels.",
         group="Ablations",
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> HybridRecipe:
-        if self.crop_min > self.tile:
-            raise ValueError(f"the smallest crop ({self.crop_min}) must not exceed the tile ({self.tile})")
+    def _one_baseline(self) -> HybridRecipe:
         if self.pixel_labels_only and self.self_training:
             raise ValueError("'Outlines only' and 'Ignore slide labels' are two baselines; choose one")
         return self
@@ -375,7 +373,7 @@ class HybridOptions(Options):
     base: int | None = setting(
         None,
         "Map resolution",
-        "Level-0 pixels per heat-map pixel, a power of two; empty: about half the network's resolution (nothing is lost).",
+        "Level-0 pixels per map pixel, a power of two; empty: about half the network's resolution.",
         unit="px",
         group="Heat map",
         ge=1,
@@ -385,7 +383,7 @@ class HybridOptions(Options):
     score: Literal["auto", "classifier", "maxima"] = setting(
         "auto",
         "Slide score from",
-        "classifier: the trained top-K classifier; maxima: mean of the K tile maxima; auto: the classifier where there is one.",
+        "classifier: the trained top-K classifier; maxima: mean of the K tile maxima; auto: what there is.",
         group="Slide score",
     )
     K: int | None = setting(

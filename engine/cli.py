@@ -1,0 +1,371 @@
+"""The command line. Exit status: 0 done, 1 failed (one line on stderr), 2 wrong usage, 130 stopped by the user."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from .errors import OpsinError, RunError
+from .jobs import JobSpec
+from .runs import Control, Event
+
+STATUS = {"done": 0, "failed": 1, "cancelled": 130, "stopped": 130}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["--worker"]:
+        from .worker import main as serve
+
+        serve()
+        return 0
+    parser = _parser()
+    if not words or (not words[0].startswith("-") and words[0] not in _VERBS):
+        return _window(words)
+    arguments = parser.parse_args(words)
+    try:
+        return arguments.action(arguments)
+    except OpsinError as error:
+        print(f"opsin: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # the reader of our output has gone (`opsin methods | head`): nothing is wrong
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "opsin",
+        description="Look, annotate, train, predict and correct in one window. For research use, not for diagnosis.",
+        epilog="'opsin' alone, or 'opsin FILE…', opens the window.",
+    )
+    parser.add_argument("--version", action="version", version=f"opsin {__version__}")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    def verb(name: str, action: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=help, description=help)
+        sub.set_defaults(action=action)
+        return sub
+
+    demo = verb("demo", _demo, "the guided main job on made data, with screenshots and a report")
+    demo.add_argument("--headless", action="store_true", help="do not show the window")
+    demo.add_argument("--output", type=Path, default=Path("demo-output"), metavar="DIR")
+
+    verb("methods", _methods, "list the methods")
+    recipe = verb("recipe", _recipe, "print a recipe as YAML")
+    recipe.add_argument("method")
+    recipe.add_argument("preset", nargs="?", default="paper")
+
+    train = verb("train", _train, "train a method")
+    train.add_argument("method")
+    train.add_argument("--data", required=True, type=Path, help="workspace, or a data set in a layout of the method")
+    train.add_argument("--recipe", default="quick", help="preset name or YAML file (default: quick)")
+    train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
+    train.add_argument("--run", type=Path, metavar="DIR", help="folder of the run (default: runs/… in the workspace)")
+    train.add_argument("--resume", action="store_true", help="go on with the run in --run")
+    train.add_argument("--devices", type=int, default=1, metavar="N", help="processes on this machine, one a GPU")
+    train.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (start the command on each)")
+    _common(train)
+
+    predict = verb("predict", _predict, "predict with a checkpoint")
+    predict.add_argument("method")
+    predict.add_argument("--checkpoint", required=True, type=Path, help="checkpoint file or run folder")
+    predict.add_argument("--input", required=True, nargs="+", action="extend", metavar="PATH", dest="inputs")
+    predict.add_argument("--output", required=True, type=Path, metavar="DIR")
+    predict.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
+    _common(predict)
+
+    evaluate = verb("evaluate", _evaluate, "measure a checkpoint on labelled data")
+    evaluate.add_argument("method")
+    evaluate.add_argument("--checkpoint", required=True, type=Path, help="checkpoint file or run folder")
+    evaluate.add_argument("--data", required=True, type=Path)
+    evaluate.add_argument("--json", type=Path, metavar="FILE", help="also write the metrics there")
+    _common(evaluate)
+
+    bring = verb("import", _import, "turn a published weight file into a checkpoint")
+    bring.add_argument("method")
+    bring.add_argument("file", type=Path)
+    bring.add_argument("--output", required=True, type=Path, metavar="FILE")
+
+    export = verb("export", _export, "write the network of a checkpoint as an ExportedProgram (.pt2)")
+    export.add_argument("method")
+    export.add_argument("--checkpoint", required=True, type=Path)
+    export.add_argument("--output", required=True, type=Path, metavar="FILE")
+
+    convert = verb("convert", _convert, "convert annotations and results between formats")
+    convert.add_argument("source", type=Path, metavar="IN")
+    convert.add_argument("target", type=Path, metavar="OUT")
+
+    verb("doctor", _doctor, "say what works on this machine and what does not")
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda:N or mps (default: auto)")
+    parser.add_argument("--events", action="store_true", help="write events as JSON lines on standard output")
+
+
+_VERBS = ("demo", "methods", "recipe", "train", "predict", "evaluate", "import", "export", "convert", "doctor")
+
+
+# ---- verbs that run a job -------------------------------------------------------------------------------------------
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from .method import get_method
+
+    if (arguments.devices > 1 or arguments.nodes > 1) and "RANK" not in os.environ:
+        return _torchrun(arguments.devices, arguments.nodes)
+    method = get_method(arguments.method)
+    data = _existing(arguments.data)
+    if arguments.resume:
+        if arguments.run is None:
+            raise RunError("--resume needs --run DIR, the folder of the run to go on with.")
+        source: Any = _existing(arguments.run) / "recipe.yaml"
+        preset = None
+    else:
+        source = arguments.recipe
+        preset = source if source in method.presets() else None
+    recipe = method.recipe(source).changed(arguments.settings)
+    run = arguments.run
+    if run is None:
+        from .runs import new_folder
+
+        run = new_folder(data / "runs" if data.is_dir() else Path("runs"), method.name)
+    job = JobSpec(
+        "train",
+        method.name,
+        {
+            "data": str(data),
+            "recipe": recipe.model_dump(mode="json"),
+            "preset": preset,
+            "run": str(run),
+            "resume": arguments.resume,
+        },
+        arguments.device,
+    )
+    return _execute(job, arguments.events)
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from .method import get_method
+
+    method = get_method(arguments.method)
+    options = method.Options().changed(arguments.settings)
+    job = JobSpec(
+        "predict",
+        method.name,
+        {
+            "checkpoint": str(_existing(arguments.checkpoint)),
+            "inputs": list(arguments.inputs),
+            "output": str(arguments.output),
+            "options": options.model_dump(mode="json"),
+        },
+        arguments.device,
+    )
+    return _execute(job, arguments.events)
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from .files import write_json
+
+    job = JobSpec(
+        "evaluate",
+        arguments.method,
+        {"checkpoint": str(_existing(arguments.checkpoint)), "data": str(_existing(arguments.data))},
+        arguments.device,
+    )
+    metrics: dict[str, Any] = {}
+
+    def keep(event: Event) -> None:
+        if event["event"] == "done":
+            metrics.update(event["value"])
+
+    status = _execute(job, arguments.events, keep)
+    if status == 0:
+        if not arguments.events:
+            for name, value in metrics.items():
+                print(f"{name}: {'n/a' if value is None else value}")
+        if arguments.json:
+            write_json(arguments.json, metrics)
+    return status
+
+
+def _execute(job: JobSpec, events: bool, also: Callable[[Event], None] | None = None) -> int:
+    """Carry out a job in this process; Ctrl-C once stops and keeps, twice ends at once."""
+    from .verbs import execute
+
+    control = Control()
+    interrupted = False
+
+    def interrupt(*_: Any) -> None:
+        nonlocal interrupted
+        if interrupted:
+            os._exit(130)
+        interrupted = True
+        print("opsin: stopping at the next batch; Ctrl-C again ends at once", file=sys.stderr)
+        control.stop()
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    line = _ProgressLine()
+
+    def sink(event: Event) -> None:
+        if events:
+            print(json.dumps(event), flush=True)
+        else:
+            line.show(event)
+        if also:
+            also(event)
+
+    quiet = int(os.environ.get("RANK", "0")) > 0
+    try:
+        state = execute(job.plain(), None if quiet else sink, control)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        line.end()
+    return STATUS[state]
+
+
+class _ProgressLine:
+    """Phase, progress and latest numbers on stderr: one line that rewrites itself on a terminal, else a line a phase."""
+
+    def __init__(self) -> None:
+        self.terminal = sys.stderr.isatty()
+        self.text = ""
+        self.numbers = ""
+        self.shown = 0.0
+
+    def show(self, event: Event) -> None:
+        kind = event["event"]
+        if kind == "message" and event["level"] != "debug":
+            self.end()
+            prefix = "opsin: " if event["level"] == "error" else ""
+            print(prefix + event["text"], file=sys.stderr)
+        elif kind == "phase":
+            self.end()
+            print(event["name"], file=sys.stderr)
+        elif kind == "metrics":
+            self.numbers = "  ".join(f"{k} {v:.4g}" for k, v in list(event["values"].items())[:3] if v is not None)
+        elif kind == "progress" and self.terminal and time.monotonic() - self.shown > 0.1:
+            self.text = f"{event['what']}  {event['done']:g}/{event['total']:g}  {self.numbers}"
+            self.shown = time.monotonic()
+            print("\r\033[K" + self.text[:150], end="", file=sys.stderr, flush=True)
+        elif kind == "done" and isinstance(event["value"], dict) and "checkpoint" in event["value"]:
+            self.end()
+            print(f"checkpoint: {event['value']['checkpoint']}", file=sys.stderr)
+
+    def end(self) -> None:
+        if self.text:
+            print(file=sys.stderr)
+            self.text = ""
+
+
+def _torchrun(devices: int, nodes: int) -> int:
+    """Start the same command once a device under torchrun; on several machines its own MASTER_ADDR says where to meet."""
+    where = (
+        ["--standalone"]
+        if nodes == 1
+        else [
+            f"--node-rank={os.environ.get('NODE_RANK', '0')}",
+            f"--master-addr={os.environ.get('MASTER_ADDR', 'localhost')}",
+            f"--master-port={os.environ.get('MASTER_PORT', '29500')}",
+        ]
+    )
+    launcher = [sys.executable, "-m", "torch.distributed.run", f"--nnodes={nodes}", f"--nproc-per-node={devices}", *where]
+    return subprocess.run([*launcher, "-m", "opsin.engine.cli", *sys.argv[1:]], check=False).returncode
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise OpsinError(f"{path} does not exist.")
+    return path
+
+
+# ---- the other verbs ------------------------------------------------------------------------------------------------
+
+
+def _window(files: list[str]) -> int:
+    try:
+        from ..gui.application import run_window
+    except ImportError as error:
+        print(f"opsin: the window needs Qt, which is not usable here ({error}); 'opsin doctor' says more.", file=sys.stderr)
+        return 1
+    return run_window(files)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from ..gui.demo import run_demo
+
+    return run_demo(arguments.output, headless=arguments.headless)
+
+
+def _methods(arguments: argparse.Namespace) -> int:
+    from .method import get_method, method_names
+
+    for name in method_names():
+        method = get_method(name)
+        print(f"{name:22}{method.title}  (arXiv {method.paper}; presets {', '.join(method.presets())})")
+    return 0
+
+
+def _recipe(arguments: argparse.Namespace) -> int:
+    import yaml
+
+    from .method import get_method
+
+    recipe = get_method(arguments.method).recipe(arguments.preset)
+    for name, field in type(recipe).model_fields.items():
+        unit = (field.json_schema_extra or {}).get("unit", "")
+        print(f"# {field.description}{f' [{unit}]' if unit else ''}")
+        print(yaml.safe_dump({name: recipe.model_dump(mode="json")[name]}, allow_unicode=True), end="")
+    return 0
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from .method import get_method
+
+    checkpoint = get_method(arguments.method).import_published(_existing(arguments.file))
+    checkpoint.save(arguments.output)
+    print(f"{arguments.output}: {len(checkpoint.tensors)} tensors of {checkpoint.method}")
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from .method import get_method
+    from .verbs import load_checkpoint
+
+    method = get_method(arguments.method)
+    checkpoint = load_checkpoint(_existing(arguments.checkpoint), method.name)
+    method.export(checkpoint, arguments.output)
+    print(arguments.output)
+    return 0
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from .convert import convert
+
+    print(convert(_existing(arguments.source), arguments.target))
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from .doctor import report
+
+    lines, good = report()
+    print("\n".join(lines))
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
