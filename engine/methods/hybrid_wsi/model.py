@@ -62,7 +62,9 @@ def _project(inputs: int, outputs: int) -> nn.Sequential:
 class Tree(nn.Module):
     """Tree of one level: two blocks and a root, which may take extra children."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, extra: int = 0, level_root: bool = False) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, extra: int = 0, level_root: bool = False
+    ) -> None:
         super().__init__()
         self.tree1 = BasicBlock(inputs, outputs, stride)
         self.tree2 = BasicBlock(outputs, outputs)
@@ -252,7 +254,9 @@ def initialise(module: nn.Module) -> None:
     """Convolutions normal with std sqrt(2 / (k * k * out)), batch norm 1 and 0, biases 0."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
-            nn.init.normal_(part.weight, 0, math.sqrt(2 / (part.kernel_size[0] * part.kernel_size[1] * part.out_channels)))
+            nn.init.normal_(
+                part.weight, 0, math.sqrt(2 / (part.kernel_size[0] * part.kernel_size[1] * part.out_channels))
+            )
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
         elif isinstance(part, nn.BatchNorm2d):

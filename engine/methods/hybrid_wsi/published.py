@@ -1,0 +1,97 @@
+"""Weights in and out: checkpoints of Opsin, files with the authors' names, ImageNet weights for the backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ...checkpoints import Checkpoint, fill_module, read_header, read_published
+from ...errors import CheckpointError
+from .model import DLA34Up, PatchNetwork, build
+from .settings import HybridRecipe
+
+if TYPE_CHECKING:
+    from .stage2 import TileClassifier
+
+METHOD = "hybrid_wsi"
+# In the published files, but without influence on the output: the ImageNet head, and the outer projections of the
+# two-level trees, which are computed and thrown away.
+DEAD = ("base.fc.", "base.level3.project.", "base.level4.project.")
+
+
+@dataclass
+class Trained:
+    """What a checkpoint holds, ready for use: the networks on the CPU, in evaluation mode."""
+
+    recipe: HybridRecipe
+    patch: PatchNetwork
+    slide: TileClassifier | None
+    header: dict[str, Any]
+
+
+def import_published(path: Path) -> Checkpoint:
+    """Read a file with the published parameter names (``<name>_latest.pth.tar`` of the authors' training)."""
+    path = Path(path)
+    model = DLA34Up()
+    fill_module(model, read_published(path), path.name, DEAD)
+    return pack(HybridRecipe(), model, None, source=path.name)
+
+
+def load_imagenet(model: PatchNetwork, path: Path) -> None:
+    """Fill the backbone of a DLA-34 from an ImageNet file (``dla34-ba72cf86.pth`` or timm's ``dla34``)."""
+    path = Path(path)
+    if not isinstance(model, DLA34Up):
+        raise CheckpointError(
+            f"{path.name} is for the network 'dla34'; choose it, or leave the ImageNet weights empty."
+        )
+    unused = tuple(name.removeprefix("base.") for name in DEAD)
+    fill_module(model.base, read_published(path, ("module.", "base.")), path.name, unused)
+
+
+def load_initial(model: PatchNetwork, path: Path) -> None:
+    """Fill the patch network from an Opsin checkpoint of this method, or from a file with the published names."""
+    path = Path(path)
+    if path.suffix == ".safetensors" and "method" in read_header(path):
+        tensors = _named(Checkpoint.load(path, METHOD).tensors, "patch.")
+    else:
+        tensors = read_published(path)
+    fill_module(model, tensors, path.name, DEAD)
+
+
+def pack(
+    recipe: HybridRecipe, patch: PatchNetwork, slide: TileClassifier | None, **header: Any
+) -> Checkpoint:
+    """Return a checkpoint: tensors ``patch.<published name>`` and ``slide.<name>``, the recipe in its header."""
+    tensors = {f"patch.{name}": value.detach().cpu() for name, value in patch.state_dict().items()}
+    if slide is not None:
+        tensors |= {f"slide.{name}": value.detach().cpu() for name, value in slide.state_dict().items()}
+    facts = {"recipe": recipe.model_dump(), "mpp": recipe.mpp, "classes": ["Tumour"], **header}
+    return Checkpoint(METHOD, tensors, facts)
+
+
+def unpack(checkpoint: Checkpoint) -> Trained:
+    """Rebuild the networks of a checkpoint; `CheckpointError` when it does not fit its own recipe."""
+    from .stage2 import TileClassifier
+
+    if checkpoint.method != METHOD:
+        raise CheckpointError(f"This checkpoint is of {checkpoint.method}, not of {METHOD}.")
+    recipe = HybridRecipe.checked(checkpoint.header.get("recipe", {}), "the checkpoint's recipe")
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # the initialisation is overwritten: leave the caller's numbers alone
+        patch = build(recipe)
+        fill_module(patch, _named(checkpoint.tensors, "patch."), "The checkpoint", DEAD)
+        slide = None
+        weights = _named(checkpoint.tensors, "slide.")
+        if weights:
+            slide = TileClassifier(patch)
+            fill_module(slide, weights, "The checkpoint's slide classifier")
+            slide.eval()
+    return Trained(recipe, patch.eval(), slide, checkpoint.header)
+
+
+def _named(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
