@@ -1,0 +1,124 @@
+"""What one label operation is, and how it is written down: vectors in level-0 pixels, never pixels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import imagecodecs
+import numpy as np
+
+from ..tiles import TILE
+from .raster import Polygons, Shape, Spans, Stroke
+
+Rings = Sequence[np.ndarray]
+
+
+@dataclass
+class Operation:
+    """One edit.
+
+    Attributes
+    ----------
+    id, group : operations of one group are undone together.
+    kind : "stroke" or "polygons".
+    items : (shape, label) in the order in which they are painted; label 0 erases.
+    protected : label values whose pixels stay as they are.
+    text : what the undo menu shows.
+    """
+
+    id: int
+    group: int
+    kind: str
+    items: list[tuple[Shape, int]]
+    protected: frozenset[int]
+    text: str
+    _spans: dict[tuple[int, int], Spans] = field(default_factory=dict, repr=False)
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """(left, top, right, bottom), level-0 pixels."""
+        boxes = np.array([shape.bounds for shape, _ in self.items])
+        return (*boxes[:, :2].min(0).tolist(), *boxes[:, 2:].max(0).tolist())  # type: ignore[return-value]
+
+    def rect(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """(x, y, w, h) of whole pixels within a slide of that size that may be touched; w or h 0 when none."""
+        left, top, right, bottom = self.bounds
+        x, y = max(0, int(np.floor(left))), max(0, int(np.floor(top)))
+        x1, y1 = min(width, int(np.ceil(right)) + 1), min(height, int(np.ceil(bottom)) + 1)
+        return x, y, max(0, x1 - x), max(0, y1 - y)
+
+    def tiles(self, width: int, height: int) -> Iterator[tuple[int, int, np.ndarray | None, int]]:
+        """Yield (row, column, mask, label) for every level-0 tile touched; mask None means all of the tile."""
+        for shape, label in self.items:
+            _, top, _, bottom = shape.bounds
+            first, last = max(0, int(top // TILE)), min(int(bottom // TILE), (height - 1) // TILE)
+            for row in range(first, last + 1):
+                spans = shape.spans(row * TILE, TILE)
+                inside = spans.row < height - row * TILE
+                spans = Spans(spans.row[inside], spans.start[inside], spans.end[inside]).clipped(0, width)
+                for column, part in spans.tiles():
+                    mask = None if part is None else part.mask(TILE, column * TILE, TILE)
+                    yield row, column, mask, label
+
+    def paint(self, pixels: np.ndarray, x: int, y: int, step: int) -> None:
+        """Paint into uint8 (h, w) whose pixel (r, c) shows level-0 pixel (x + c*step, y + r*step)."""
+        height, width = pixels.shape
+        for shape, label in self.items:
+            left, top, right, bottom = shape.bounds
+            if right < x or left > x + width * step or bottom < y or top > y + height * step:
+                continue
+            mask = shape.spans(y, height, step, (x, x + width * step)).mask(height, x, width, step)
+            apply(pixels, mask, label, self.protected)
+
+    def pack(self) -> bytes:
+        """Return the geometry as bytes: a JSON head and float64 coordinates, compressed."""
+        head: list[dict[str, object]] = []
+        arrays: list[np.ndarray] = []
+        for shape, label in self.items:
+            if isinstance(shape, Stroke):
+                head.append({"label": label, "radius": shape.radius, "n": len(shape.points)})
+                arrays.append(shape.points)
+            elif isinstance(shape, Polygons):
+                polygons = [{"rule": rule, "n": [len(ring) for ring in rings]} for rings, rule in shape.items]
+                head.append({"label": label, "polygons": polygons})
+                arrays += [ring for rings, _ in shape.items for ring in rings]
+        text = json.dumps(head).encode()
+        numbers = np.concatenate(arrays).astype("<f8").tobytes() if arrays else b""
+        return imagecodecs.zstd_encode(len(text).to_bytes(4, "little") + text + numbers, level=3)
+
+    @classmethod
+    def unpack(cls, id: int, group: int, kind: str, data: bytes, protected: bytes, text: str) -> Operation:
+        """The reverse of `pack`, with the operation's other columns."""
+        raw = imagecodecs.zstd_decode(data)
+        size = int.from_bytes(raw[:4], "little")
+        points = np.frombuffer(raw, "<f8", offset=4 + size).reshape(-1, 2)
+        used = 0
+
+        def take(count: int) -> np.ndarray:
+            nonlocal used
+            used += count
+            return points[used - count : used]
+
+        items: list[tuple[Shape, int]] = []
+        for entry in json.loads(raw[4 : 4 + size]):
+            if "radius" in entry:
+                items.append((Stroke(take(entry["n"]), entry["radius"]), entry["label"]))
+            else:
+                polygons = [([take(n) for n in polygon["n"]], polygon["rule"]) for polygon in entry["polygons"]]
+                items.append((Polygons(polygons), entry["label"]))
+        return cls(id, group, kind, items, frozenset(protected), text)
+
+
+def apply(pixels: np.ndarray, mask: np.ndarray | None, label: int, protected: frozenset[int]) -> None:
+    """Set `pixels` (uint8, in place) to `label` where the mask is true (None: everywhere), but never protected ones."""
+    if protected:
+        free = np.ones(256, bool)
+        free[list(protected)] = False
+        allowed = free[pixels]
+        mask = allowed if mask is None else mask & allowed
+    if mask is None:
+        pixels[...] = label
+    else:
+        pixels[mask] = label

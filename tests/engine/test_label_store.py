@@ -1,0 +1,270 @@
+"""The label store against a dense model: every pixel, any order of edits, undo and redo, restarts, full disk."""
+
+import sqlite3
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from opsin.engine.errors import LabelError
+from opsin.engine.labels.raster import raster_polygon, raster_stroke
+from opsin.engine.labels.store import LabelStore
+
+WIDTH, HEIGHT = 1400, 1100
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = LabelStore.create(tmp_path / "a.labels", WIDTH, HEIGHT)
+    yield store
+    store.close()
+
+
+def _all(store, level=0):
+    width, height = store.level_size(level)
+    return store.region(level, 0, 0, width, height)
+
+
+def test_stroke_is_pixel_exact_before_and_after_it_is_applied(store):
+    points = np.array([[100.0, 100.0], [900.0, 700.0], [1390.0, 90.0]])
+    store.stroke(points, 37.5, 2)
+    at_once = _all(store)
+    store.flush()
+    expected = raster_stroke(points, 37.5, 0, 0, WIDTH, HEIGHT) * 2
+    assert np.array_equal(at_once, expected)
+    assert np.array_equal(_all(store), expected)
+    assert expected.any()
+
+
+def test_coarser_levels_show_every_second_pixel(store):
+    store.stroke([[400, 300], [1000, 900]], 60, 1)
+    store.polygon([np.array([[0, 0], [1400, 0], [1400, 40], [0, 40]])], 3)
+    store.flush()
+    for level in range(1, store.levels):
+        assert np.array_equal(_all(store, level), _all(store)[:: 1 << level, :: 1 << level])
+
+
+def test_nothing_is_painted_outside_the_slide(store):
+    store.polygon([np.array([[-500, -500], [5000, -500], [5000, 5000], [-500, 5000]])], 1)
+    assert store.areas() == {1: WIDTH * HEIGHT}
+    assert store.bounds() == (0, 0, WIDTH, HEIGHT)
+
+
+def test_protected_labels_stay(store):
+    store.stroke([[500, 500]], 100, 1)
+    store.protected = frozenset({1})
+    store.stroke([[600, 500]], 100, 2)
+    store.protected = frozenset()
+    store.flush()
+    one = raster_stroke(np.array([[500, 500]]), 100, 0, 0, WIDTH, HEIGHT)
+    two = raster_stroke(np.array([[600, 500]]), 100, 0, 0, WIDTH, HEIGHT)
+    assert np.array_equal(_all(store), np.where(one, 1, two * 2))
+
+
+def test_undo_and_redo_survive_a_restart(tmp_path):
+    path = tmp_path / "a.labels"
+    with LabelStore.create(path, WIDTH, HEIGHT) as store:
+        store.stroke([[300, 300]], 50, 1, text="Brush")
+        store.stroke([[320, 320]], 50, 2, text="Second")
+        store.flush()
+        full = _all(store)
+        assert store.undo()
+    with LabelStore.open(path) as store:
+        assert store.undo_text == "Brush" and store.redo_text == "Second"
+        assert store.redo() and not store.can_redo
+        store.flush()
+        assert np.array_equal(_all(store), full)
+        assert store.undo() and store.undo() and not store.undo()
+        store.flush()
+        assert not _all(store).any()
+
+
+def test_group_is_one_step(store):
+    group = store.new_group()
+    store.stroke([[300, 300]], 50, 1, group=group)
+    store.stroke([[330, 300]], 50, 2, group=group)
+    store.undo()
+    store.flush()
+    assert not _all(store).any() and not store.can_undo
+    store.redo()
+    store.flush()
+    assert set(store.areas()) == {1, 2}
+
+
+def test_import_is_one_step_and_later_polygons_win(store):
+    square = np.array([[10, 10], [60, 10], [60, 60], [10, 60]], float)
+    store.polygons([([square], 1), ([square + 20], 2), ([square + 40], 0)], text="Import a.xml")
+    assert store.undo_text == "Import a.xml"
+    model = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for shift, label in ((0, 1), (20, 2), (40, 0)):
+        model[raster_polygon([square + shift], "evenodd", 0, 0, WIDTH, HEIGHT)] = label
+    store.flush()
+    assert np.array_equal(_all(store), model)
+    store.undo()
+    store.flush()
+    assert not store.areas()
+
+
+STROKES = st.tuples(
+    st.just("stroke"),
+    st.lists(st.tuples(st.integers(-100, WIDTH + 100), st.integers(-100, HEIGHT + 100)), min_size=1, max_size=4),
+    st.floats(0.5, 300),
+    st.integers(0, 3),
+    st.sampled_from([frozenset(), frozenset({1}), frozenset({0, 2})]),
+)
+POLYGONS = st.tuples(
+    st.just("polygon"),
+    st.lists(st.tuples(st.floats(-100, WIDTH + 100), st.floats(-100, HEIGHT + 100)), min_size=3, max_size=8),
+    st.sampled_from(["evenodd", "nonzero"]),
+    st.integers(0, 3),
+    st.sampled_from([frozenset(), frozenset({3})]),
+)
+EDITS = st.lists(st.one_of(STROKES, POLYGONS, st.sampled_from(["undo", "redo", "reopen"])), max_size=10)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(edits=EDITS)
+def test_any_sequence_equals_the_dense_model(tmp_path_factory, edits):
+    path = tmp_path_factory.mktemp("store") / "a.labels"
+    store = LabelStore.create(path, WIDTH, HEIGHT)
+    done, undone = [np.zeros((HEIGHT, WIDTH), np.uint8)], []
+    for edit in edits:
+        if edit == "undo":
+            assert store.undo() == (len(done) > 1)
+            if len(done) > 1:
+                undone.append(done.pop())
+        elif edit == "redo":
+            assert store.redo() == bool(undone)
+            if undone:
+                done.append(undone.pop())
+        elif edit == "reopen":
+            store.close()
+            store = LabelStore.open(path)
+        else:
+            kind, points, value, label, protected = edit
+            store.protected = protected
+            points = np.array(points, float)
+            if kind == "stroke":
+                store.stroke(points, value, label)
+                mask = raster_stroke(points, value, 0, 0, WIDTH, HEIGHT)
+            else:
+                store.polygon([points], label, rule=value)
+                mask = raster_polygon([points], value, 0, 0, WIDTH, HEIGHT)
+            model = done[-1].copy()
+            model[mask & ~np.isin(model, list(protected))] = label
+            done.append(model)
+            undone.clear()
+    store.flush()
+    assert np.array_equal(_all(store), done[-1])
+    labels, counts = np.unique(done[-1], return_counts=True)
+    assert store.areas() == {int(a): int(b) for a, b in zip(labels, counts) if a}
+    hash_now = store.content_hash()
+    store.close()
+    with LabelStore.open(path, readonly=True) as again:
+        assert np.array_equal(_all(again), done[-1]) and again.content_hash() == hash_now
+        assert np.array_equal(_all(again, 1), done[-1][::2, ::2])
+
+
+def test_full_disk_keeps_the_edit_and_says_so(tmp_path):
+    store = LabelStore.create(tmp_path / "a.labels", WIDTH, HEIGHT)
+    said = []
+    failed = threading.Event()
+    store.failed.connect(lambda sentence: (said.append(sentence), failed.set()))
+    store.stroke([[200, 200]], 30, 1)
+    store.flush()
+    with store._writing:
+        pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+        store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    rng = np.random.default_rng(0)
+    second = rng.uniform(0, 1000, (400, 2))
+    store.stroke(second, 9, 2)
+    assert failed.wait(10)
+    assert "cannot be saved" in said[0] and "a.labels" in said[0]
+    expected = np.where(raster_stroke(second, 9, 0, 0, WIDTH, HEIGHT), 2, _all(store))
+    assert np.array_equal(_all(store), expected), "the edit stays in sight"
+    with pytest.raises(LabelError, match="cannot be saved"):
+        store.flush()
+    with store._writing:
+        store._connection.execute("PRAGMA max_page_count = 1000000")
+    store.flush()
+    store.close()
+    with LabelStore.open(tmp_path / "a.labels", readonly=True) as again:
+        assert np.array_equal(_all(again), expected)
+
+
+def test_second_writer_is_refused_and_reading_goes_on(store):
+    with pytest.raises(LabelError, match="open in another Opsin window"):
+        LabelStore.open(store.path)
+    store.stroke([[200, 200]], 30, 1)
+    store.flush()
+    with LabelStore.open(store.path, readonly=True) as other:
+        assert other.areas() == store.areas()
+        with pytest.raises(LabelError, match="reading only"):
+            other.stroke([[1, 1]], 1, 1)
+
+
+@pytest.mark.parametrize("content", [b"", b"noise" * 1000, b"SQLite format 3\x00" + b"\xff" * 5000])
+def test_damaged_file_is_one_sentence(tmp_path, content):
+    path = tmp_path / "a.labels"
+    path.write_bytes(content)
+    with pytest.raises(LabelError, match="a.labels"):
+        LabelStore.open(path)
+
+
+def test_labels_of_another_slide_are_refused(store):
+    with pytest.raises(LabelError, match="1400 x 1100 pixels, this one has 20 x 30"):
+        store.close()
+        LabelStore.open_or_create(store.path, 20, 30)
+
+
+def test_snapshot_is_frozen_and_has_no_history(store, tmp_path):
+    store.stroke([[200, 200]], 30, 1)
+    said = store.snapshot(tmp_path / "snap.labels")
+    assert said == store.content_hash()
+    store.stroke([[500, 500]], 30, 2)
+    with LabelStore.open(tmp_path / "snap.labels", readonly=True) as frozen:
+        assert set(frozen.areas()) == {1} and not frozen.can_undo and frozen.content_hash() == said
+    assert [p.name for p in tmp_path.iterdir() if "snap" in p.name] == ["snap.labels"]
+
+
+def test_signals_tell_what_changed_and_when_it_is_saved(store):
+    rects, times = [], []
+    store.changed.connect(rects.append)
+    store.saved.connect(times.append)
+    store.stroke([[200, 300]], 10, 1)
+    store.flush()
+    x, y, w, h = rects[0]
+    assert x <= 190 and y <= 290 and x + w >= 210 and y + h >= 310 and w < 30 and h < 30
+    assert abs(times[0] - time.time()) < 60
+
+
+def test_operation_that_was_only_journalled_is_applied_on_reopening(store):
+    store.stroke([[200, 200]], 30, 1)
+    store.flush()
+    expected = _all(store)
+    path = store.path
+    store.close()
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE op SET state = 0")
+    connection.execute("DELETE FROM old")
+    connection.execute("DELETE FROM tile")
+    connection.commit()
+    connection.close()
+    with LabelStore.open(path) as again:
+        again.flush()
+        assert np.array_equal(_all(again), expected)
+        again.undo()
+        again.flush()
+        assert not again.areas()
+
+
+def test_bad_edits_are_refused(store):
+    with pytest.raises(LabelError, match="finite"):
+        store.stroke([[np.nan, 1]], 3, 1)
+    with pytest.raises(LabelError, match="0 .* to 255"):
+        store.stroke([[1, 1]], 3, 300)
+    with pytest.raises(LabelError, match="fill rule"):
+        store.polygon([np.zeros((3, 2))], 1, rule="odd")
