@@ -1,0 +1,83 @@
+"""Reading a run back from its folder: its job as it was reported, finished or at work in another process.
+
+The window shows earlier runs with it, follows runs that it left going when it was closed, and finds those
+whose process died. Knows no Qt and no torch.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .jobs import Job, JobSpec
+from .runs import FINAL, Event, read_record
+from .verbs import alive
+
+INTERRUPTED = "interrupted"
+
+
+def state_of(record: dict[str, Any]) -> str:
+    """Return the true state of a run: what ``run.json`` says, or "interrupted" when its process died."""
+    state = str(record.get("state", INTERRUPTED))
+    return state if state in FINAL or alive(record) else INTERRUPTED
+
+
+def job_of(folder: Path) -> Job:
+    """Return a job that stands for the run in `folder`; feed it with the events of `EventFile`.
+
+    Raises
+    ------
+    RunError : the folder is no run.
+    """
+    folder = Path(folder)
+    record = read_record(folder)
+    arguments = {"run": str(folder), "data": record.get("data", ""), "recipe": record.get("recipe") or {}}
+    if record.get("preset"):
+        arguments["preset"] = record["preset"]
+    job = Job(
+        JobSpec(
+            verb=record.get("verb", "train"),
+            method=record.get("method", ""),
+            arguments=arguments,
+            device=record.get("device", "auto"),
+            title=folder.name,
+        )
+    )
+    job.state = state_of(record)
+    return job
+
+
+class EventFile:
+    """The ``events.jsonl`` of a run, read in parts as it grows."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = Path(folder) / "events.jsonl"
+        self._offset = 0
+
+    def read(self, limit: int = 1 << 20) -> list[Event]:
+        """Return the events of the next `limit` bytes; an unfinished line waits for the next call."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                block = file.read(limit)
+        except OSError:
+            return []
+        end = block.rfind(b"\n") + 1
+        self._offset += end
+        events = []
+        for line in block[:end].splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(event, dict) and "event" in event:
+                events.append(event)
+        return events
+
+
+def thin(events: list[Event]) -> list[Event]:
+    """Leave out progress and heartbeats that a later one in the list makes old."""
+    last = {event["event"]: index for index, event in enumerate(events)}
+    latest = ("progress", "heartbeat")
+    return [e for index, e in enumerate(events) if e["event"] not in latest or last[e["event"]] == index]
