@@ -13,7 +13,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-
 from opsin.engine import worker
 from opsin.engine.jobs import JobSpec
 from opsin.engine.replay import EventFile, job_of, state_of, thin
@@ -320,7 +319,7 @@ def test_a_closed_queue_starts_nothing_more(jobs, qtbot):
     jobs.remove(job)
 
 
-# ---- runs of other processes -------------------------------------------------------------------------------------
+# ---- runs of other processes
 
 
 def write_run(folder: Path, process: psutil.Process | None, state: str, events: list[dict]) -> None:
