@@ -1,0 +1,159 @@
+"""A workspace keeps slides, labels and scores, survives moves, and refuses what it cannot hold."""
+
+import shutil
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from opsin.engine.errors import WorkspaceError
+from opsin.engine.labels.classes import LabelClass
+from opsin.engine.workspace import DATABASE, Workspace
+
+
+def _picture(path, seed=0, size=(90, 60)):
+    pixels = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    workspace = Workspace.create(tmp_path / "space")
+    yield workspace
+    workspace.close()
+
+
+def test_everything_survives_reopening(workspace, tmp_path):
+    (item,) = workspace.add([_picture(tmp_path / "slides" / "a.png")])
+    workspace.update(item.id, label="positive", split="val", patient="p1", outlined=True, mpp=0.5)
+    workspace.labels(item).stroke([[20, 20]], 5, 1)
+    share = workspace.update_marked(item.id)
+    workspace.set_score(item.id, "run1", {"score": 0.7, "source": "mean"})
+    workspace.set_setting("threshold", 0.4)
+    workspace.close()
+    with Workspace.open(workspace.folder) as again:
+        (found,) = again.items()
+        assert (found.label, found.split, found.patient, found.outlined, found.mpp) == ("positive", "val", "p1", True, 0.5)
+        assert found.marked == share > 0
+        assert again.scores()[0]["score"] == 0.7 and again.setting("threshold") == 0.4
+        assert set(again.labels(found).areas()) == {1}
+
+
+def test_folder_of_slides_and_broken_ones(workspace, tmp_path):
+    _picture(tmp_path / "slides" / "a.png", 1)
+    _picture(tmp_path / "slides" / "b.png", 2)
+    (tmp_path / "slides" / "broken.png").write_bytes(b"nothing")
+    (tmp_path / "slides" / "notes.txt").write_text("x")
+    items = workspace.add([tmp_path / "slides"])
+    assert [item.name for item in items] == ["a", "b"]
+    ((path, sentence),) = workspace.rejected
+    assert path.endswith("broken.png") and "broken.png" in sentence
+
+
+def test_same_slide_is_not_added_twice_and_is_found_where_it_moved(workspace, tmp_path):
+    path = _picture(tmp_path / "slides" / "a.png")
+    (item,) = workspace.add([path])
+    workspace.update(item.id, label="negative")
+    moved = tmp_path / "elsewhere" / "renamed.png"
+    moved.parent.mkdir()
+    path.rename(moved)
+    (found,) = workspace.add([moved])
+    assert found.id == item.id and found.label == "negative" and len(workspace.items()) == 1
+    assert workspace.slide_path(found) == moved.resolve()
+
+
+def test_workspace_and_slides_move_together(workspace, tmp_path):
+    (item,) = workspace.add([_picture(tmp_path / "slides" / "a.png")])
+    assert item.path == "../slides/a.png"
+    workspace.close()
+    shutil.copytree(tmp_path, tmp_path.parent / "moved")
+    shutil.rmtree(tmp_path / "slides")
+    with Workspace.open(tmp_path.parent / "moved" / "space") as again:
+        with again.open_slide(again.items()[0]) as slide:
+            assert slide.width == 90
+
+
+def test_removing_keeps_the_labels(workspace, tmp_path):
+    (item,) = workspace.add([_picture(tmp_path / "a.png")])
+    workspace.labels(item).stroke([[20, 20]], 5, 1)
+    workspace.remove([item.id])
+    assert not workspace.items()
+    assert list((workspace.folder / "labels" / "removed").glob("a-*.labels"))
+    assert (tmp_path / "a.png").exists()
+
+
+def test_classes_are_kept_and_locks_reach_open_stores(workspace, tmp_path):
+    (item,) = workspace.add([_picture(tmp_path / "a.png")])
+    store = workspace.labels(item)
+    classes = [LabelClass(value=5, name="Gland", color="#123456", locked=True)]
+    workspace.set_classes(classes)
+    assert workspace.classes == classes and store.protected == {5}
+    with pytest.raises(WorkspaceError, match="same name"):
+        workspace.set_classes([*classes, LabelClass(value=6, name="Gland", color="#123456")])
+
+
+@pytest.mark.parametrize("head", ["", "slide,label,split,patient\n"])
+def test_labels_from_a_table(workspace, tmp_path, head):
+    workspace.add([_picture(tmp_path / "a.png", 1), _picture(tmp_path / "b.png", 2)])
+    rows = "a.png,Tumor,val,p1\nB,normal,train,p2\nc,positive,,\n" if head else "a.png,Tumor\nB,normal\nc,positive\n"
+    (tmp_path / "t.csv").write_text(head + rows)
+    count, unknown = workspace.import_labels_csv(tmp_path / "t.csv")
+    assert count == 2 and len(unknown) == 1 and unknown[0].startswith("c")
+    assert [item.label for item in workspace.items()] == ["positive", "negative"]
+    assert [item.split for item in workspace.items()] == (["val", "train"] if head else [None, None])
+
+
+def test_splits_never_divide_a_patient(workspace, tmp_path):
+    items = workspace.add([_picture(tmp_path / f"{n}.png", n) for n in range(12)])
+    for number, item in enumerate(items):
+        workspace.update(item.id, patient=f"p{number // 3}", label="positive" if number < 6 else "negative")
+    workspace.assign_splits(seed=1, val=0.5)
+    by_patient: dict[str, set] = {}
+    for item in workspace.items():
+        by_patient.setdefault(item.patient, set()).add(item.split)
+    assert all(len(splits) == 1 for splits in by_patient.values())
+    assert {next(iter(s)) for s in by_patient.values()} == {"train", "val"}
+
+
+def test_threads_share_one_store_per_slide(workspace, tmp_path):
+    (item,) = workspace.add([_picture(tmp_path / "a.png")])
+    stores = []
+    threads = [threading.Thread(target=lambda: stores.append(workspace.labels(item))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(store) for store in stores}) == 1
+
+
+def test_thumbnail_is_made_once(workspace, tmp_path):
+    (item,) = workspace.add([_picture(tmp_path / "a.png", size=(600, 300))])
+    path = workspace.thumbnail(item, 128)
+    assert Image.open(path).size == (128, 64)
+    before = path.stat().st_mtime_ns
+    assert workspace.thumbnail(item, 128).stat().st_mtime_ns == before
+
+
+def test_folders_that_are_no_workspace(tmp_path):
+    with pytest.raises(WorkspaceError, match="is no Opsin workspace"):
+        Workspace.open(tmp_path)
+    (tmp_path / DATABASE).write_bytes(b"noise" * 999)
+    with pytest.raises(WorkspaceError, match="restore it from a backup"):
+        Workspace.open(tmp_path)
+
+
+def test_workspace_of_a_newer_opsin_is_refused(workspace):
+    workspace._execute("UPDATE setting SET value = '99' WHERE key = 'schema'")
+    workspace.close()
+    with pytest.raises(WorkspaceError, match="newer Opsin"):
+        Workspace.open(workspace.folder)
+
+
+def test_runs_of_dead_processes_are_interrupted(workspace):
+    folder = workspace.new_run_folder("hybrid_wsi")
+    (folder / "run.json").write_text('{"state": "running", "pid": 999999999, "process_started": 1.0}')
+    (workspace.new_run_folder("hybrid_wsi") / "run.json").write_text('{"sta')
+    assert sorted(run["state"] for run in workspace.runs()) == ["interrupted", "unreadable"]
