@@ -1,0 +1,275 @@
+"""SlideViewModel: what a slide view shows and with which tool one paints. Knows no Qt.
+
+Coordinates are level-0 pixels of the slide, x right, y down; pixel (i, j) covers [i, i+1) x [j, j+1).
+Screen lengths are device-independent pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+
+from psygnal import Signal, SignalGroupDescriptor
+
+from ...engine.labels.classes import DEFAULT_CLASSES, LabelClass
+
+if TYPE_CHECKING:
+    from ...engine.data.slides import Slide
+    from ...engine.labels.store import LabelStore
+    from ...engine.tiles import TilePyramid
+
+Tool = Literal["pan", "brush", "eraser", "polygon", "lasso", "pick"]
+TOOLS: tuple[str, ...] = get_args(Tool)
+# Letters of QuPath where it has the tool (M, B, P), else the usual ones of painting programs.
+TOOL_KEYS = {"pan": "M", "brush": "B", "eraser": "E", "polygon": "P", "lasso": "L", "pick": "I"}
+MAX_ZOOM = 40.0  # screen pixels per level-0 pixel
+BRUSH_UM = (0.5, 20000.0)  # smallest and largest brush diameter
+
+Rect = tuple[float, float, float, float]  # x, y, width, height
+
+
+@dataclass
+class Overlay:
+    """One picture over the slide: a heat map, or labels that are not the user's own (pseudo labels).
+
+    Change it through `SlideViewModel.update_overlay`, so that views hear of it.
+    """
+
+    name: str
+    pyramid: TilePyramid
+    colormap: str = "inferno"
+    threshold: float = 0.5  # probability below which nothing is drawn
+    opacity: float = 0.6
+    visible: bool = True
+    kind: Literal["heat", "labels"] = "heat"
+
+
+@dataclass(eq=False)
+class SlideViewModel:
+    """What is shown, from where, and the tool in hand. `events.<field>` (psygnal) tells of every change."""
+
+    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
+    refreshed: ClassVar[Signal] = Signal(str, object)  # overlay name, level-0 rect or None for all of it
+    viewed: ClassVar[Signal] = Signal()  # centre, zoom or size of the view changed
+
+    slide: Slide | None = None
+    labels: LabelStore | None = None
+    mpp: float | None = None  # µm per level-0 pixel
+    mpp_source: str = "unknown"
+    classes: list[LabelClass] = field(default_factory=lambda: [c.model_copy() for c in DEFAULT_CLASSES])
+    tool: Tool = "pan"
+    label: int = 1
+    brush_um: float = 100.0  # diameter; in level-0 pixels where mpp is unknown
+    brightness: float = 0.0  # -1 … 1, 0 = as scanned
+    contrast: float = 0.0  # -1 … 1, 0 = as scanned
+    label_opacity: float = 1.0  # times the opacity of each class
+    show_labels: bool = True
+    overlays: list[Overlay] = field(default_factory=list)
+    centre: tuple[float, float] = (0.0, 0.0)
+    zoom: float = 1.0  # screen pixels per level-0 pixel
+    viewport: tuple[float, float] = (0.0, 0.0)  # size of the view on the screen, set by the view
+    fitted: bool = True  # the whole slide is shown and follows the size of the view
+
+    # ---- what is shown
+
+    def set_slide(self, slide: Slide | None, labels: LabelStore | None = None) -> None:
+        """Show a slide (or nothing) with its labels, whole; overlays of the slide before are dropped."""
+        self.overlays = []
+        self.labels = None
+        self.slide = slide
+        self.mpp = slide.mpp if slide else None
+        self.mpp_source = slide.mpp_source if slide else "unknown"
+        self.labels = labels
+        self._protect()
+        self.fit()
+
+    def set_mpp(self, mpp: float | None, source: str = "set by you") -> None:
+        """Correct the resolution [µm per level-0 pixel]."""
+        self.mpp = mpp
+        self.mpp_source = source if mpp else "unknown"
+
+    def add_overlay(self, overlay: Overlay) -> None:
+        """Show an overlay above the others; one of the same name is replaced in its place."""
+        names = [o.name for o in self.overlays]
+        if overlay.name in names:
+            self.overlays = [overlay if o.name == overlay.name else o for o in self.overlays]
+        else:
+            self.overlays = [*self.overlays, overlay]
+
+    def update_overlay(self, name: str, **changes: Any) -> None:
+        """Change threshold, opacity, colormap or visibility of the overlay `name`."""
+        self.overlays = [replace(o, **changes) if o.name == name else o for o in self.overlays]
+
+    def remove_overlay(self, name: str) -> None:
+        self.overlays = [o for o in self.overlays if o.name != name]
+
+    def overlay(self, name: str) -> Overlay | None:
+        return next((o for o in self.overlays if o.name == name), None)
+
+    def refresh_overlay(self, name: str, rect: Rect | None = None) -> None:
+        """Another process wrote tiles of the overlay inside `rect` (level 0; None = anywhere): read them again."""
+        overlay = self.overlay(name)
+        if overlay is not None:
+            overlay.pyramid.refresh(rect)
+            self.refreshed.emit(name, rect)
+
+    # ---- classes
+
+    def set_classes(self, classes: Iterable[LabelClass]) -> None:
+        """Take over the class table; locked classes become protected in the label store."""
+        self.classes = [c.model_copy() for c in classes]
+        if self.classes and self.label not in {c.value for c in self.classes}:
+            self.label = self.classes[0].value
+        self._protect()
+
+    def update_class(self, value: int, **changes: Any) -> None:
+        """Change colour, eye, lock, … of one class."""
+        self.set_classes(c.model_copy(update=changes) if c.value == value else c for c in self.classes)
+
+    def label_class(self, value: int) -> LabelClass | None:
+        return next((c for c in self.classes if c.value == value), None)
+
+    def select_key(self, key: str) -> bool:
+        """Make the class with this key current; without such a key the digit counts the classes. True = found."""
+        wanted = key.lower()
+        for c in self.classes:
+            if wanted and c.key.lower() == wanted:
+                self.label = c.value
+                return True
+        if key.isdigit() and 1 <= int(key) <= len(self.classes) and not self.classes[int(key) - 1].key:
+            self.label = self.classes[int(key) - 1].value
+            return True
+        return False
+
+    def _protect(self) -> None:
+        if self.labels is not None:
+            self.labels.protected = frozenset(c.value for c in self.classes if c.locked)
+
+    # ---- brush
+
+    @property
+    def brush_radius(self) -> float:
+        """Radius of the brush in level-0 pixels."""
+        return self.brush_um / (self.mpp or 1.0) / 2
+
+    def scale_brush(self, factor: float) -> None:
+        self.brush_um = min(max(self.brush_um * factor, BRUSH_UM[0]), BRUSH_UM[1])
+
+    # ---- undo
+
+    def undo(self) -> bool:
+        return self.labels.undo() if self.labels is not None else False
+
+    def redo(self) -> bool:
+        return self.labels.redo() if self.labels is not None else False
+
+    # ---- navigation
+
+    def set_viewport(self, width: float, height: float) -> None:
+        """The view has this size now; a slide shown whole stays shown whole."""
+        if (width, height) == self.viewport:
+            return
+        self.viewport = (width, height)
+        if self.fitted:
+            self.fit()
+        else:
+            self.viewed.emit()
+
+    @property
+    def fit_zoom(self) -> float:
+        """The zoom at which the whole slide is in sight, with a narrow margin."""
+        if self.slide is None or not all(self.viewport):
+            return 1.0
+        margin = min(24.0, 0.04 * min(self.viewport))
+        return min(
+            (self.viewport[0] - 2 * margin) / self.slide.width,
+            (self.viewport[1] - 2 * margin) / self.slide.height,
+        )
+
+    def fit(self) -> None:
+        """Show the whole slide."""
+        if self.slide is not None:
+            self.centre = (self.slide.width / 2, self.slide.height / 2)
+            self.zoom = min(max(self.fit_zoom, 1e-6), MAX_ZOOM)
+        self.fitted = True
+        self.viewed.emit()
+
+    def move_to(self, x: float, y: float) -> None:
+        """Put the level-0 point in the middle; the middle stays on the slide, so that it cannot get lost."""
+        if self.slide is None:
+            return
+        self.centre = (min(max(x, 0.0), self.slide.width), min(max(y, 0.0), self.slide.height))
+        self.fitted = False
+        self.viewed.emit()
+
+    def pan(self, dx: float, dy: float) -> None:
+        """Move the slide by screen pixels (right and down are positive)."""
+        self.move_to(self.centre[0] - dx / self.zoom, self.centre[1] - dy / self.zoom)
+
+    def zoom_at(self, factor: float, x: float | None = None, y: float | None = None) -> None:
+        """Zoom by `factor`; the slide point under the screen point (x, y) stays there (None = the middle)."""
+        if self.slide is None or factor <= 0:
+            return
+        smallest = min(0.5 * self.fit_zoom, 1.0)
+        zoom = min(max(self.zoom * factor, smallest), MAX_ZOOM)
+        if x is None or y is None:
+            x, y = self.viewport[0] / 2, self.viewport[1] / 2
+        fixed = self.to_slide(x, y)
+        self.zoom = zoom
+        self.move_to(
+            fixed[0] - (x - self.viewport[0] / 2) / zoom,
+            fixed[1] - (y - self.viewport[1] / 2) / zoom,
+        )
+
+    def zoom_to(self, magnification: float) -> None:
+        """Show at an objective's magnification (0.25 µm per screen pixel = 40x); without mpp 40 means 1:1."""
+        self.zoom_at(magnification / self.scan_magnification / self.zoom)
+
+    @property
+    def scan_magnification(self) -> float:
+        """Magnification at 1:1: 10 / mpp by the convention of scanners; 40 where mpp is unknown."""
+        return 10 / self.mpp if self.mpp else 40.0
+
+    @property
+    def magnification_text(self) -> str:
+        """The read-out: `12.4x`, or `1:8` where the resolution is unknown."""
+        if self.mpp:
+            value = self.scan_magnification * self.zoom
+            return f"{value:.3g}x" if value < 100 else f"{value:.0f}x"
+        ratio = self.zoom if self.zoom >= 1 else 1 / self.zoom
+        text = f"{ratio:.1f}".removesuffix(".0") if ratio < 10 else f"{ratio:.0f}"
+        return f"{text}:1" if self.zoom > 1 else f"1:{text}"
+
+    def to_slide(self, x: float, y: float) -> tuple[float, float]:
+        """Level-0 point under a point of the view."""
+        return (
+            self.centre[0] + (x - self.viewport[0] / 2) / self.zoom,
+            self.centre[1] + (y - self.viewport[1] / 2) / self.zoom,
+        )
+
+    def to_view(self, x: float, y: float) -> tuple[float, float]:
+        """Point of the view at a level-0 point."""
+        return (
+            (x - self.centre[0]) * self.zoom + self.viewport[0] / 2,
+            (y - self.centre[1]) * self.zoom + self.viewport[1] / 2,
+        )
+
+    def visible_rect(self) -> Rect:
+        """What is in sight, clipped to the slide: x, y, width, height in level-0 pixels."""
+        if self.slide is None:
+            return (0.0, 0.0, 0.0, 0.0)
+        left, top = self.to_slide(0, 0)
+        right, bottom = self.to_slide(*self.viewport)
+        left, right = max(left, 0.0), min(right, float(self.slide.width))
+        top, bottom = max(top, 0.0), min(bottom, float(self.slide.height))
+        return (left, top, max(right - left, 0.0), max(bottom - top, 0.0))
+
+
+def round_length(longest: float) -> float:
+    """Largest of 1, 2, 5 x 10^n that is not above `longest`: the length of a scale bar."""
+    if longest <= 0 or not math.isfinite(longest):
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(longest) + 1e-12)
+    return next(step * power for step in (5, 2, 1) if step * power <= longest * (1 + 1e-9))
