@@ -143,7 +143,9 @@ def read_published(path: Path, strip: tuple[str, ...] = ("module.",)) -> dict[st
     return tensors
 
 
-def fill_module(module: torch.nn.Module, tensors: dict[str, torch.Tensor], source: str, unused: tuple[str, ...] = ()) -> None:
+def fill_module(
+    module: torch.nn.Module, tensors: dict[str, torch.Tensor], source: str, unused: tuple[str, ...] = ()
+) -> None:
     """Load `tensors` into `module`, strictly.
 
     Names that start with one of `unused` may be in the file without being in the module. Anything else that is missing,
@@ -151,10 +153,15 @@ def fill_module(module: torch.nn.Module, tensors: dict[str, torch.Tensor], sourc
     """
     own = module.state_dict()
     wanted = {name: value for name, value in tensors.items() if name in own or not name.startswith(unused or ("\0",))}
-    for problem, names in (("lacks", own.keys() - wanted.keys()), ("has the unknown", wanted.keys() - own.keys())):
+    for problem, names in (
+        ("lacks", own.keys() - wanted.keys()),
+        ("has the unknown", wanted.keys() - own.keys()),
+    ):
         names = {n for n in names if not n.endswith("num_batches_tracked")}
         if names:
-            raise CheckpointError(f"{source} {problem} weight '{min(names)}' ({len(names)} such): it is of another network.")
+            raise CheckpointError(
+                f"{source} {problem} weight '{min(names)}' ({len(names)} such): it is of another network."
+            )
     for name, value in wanted.items():
         if name in own and own[name].shape != value.shape:
             raise CheckpointError(

@@ -116,7 +116,18 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--events", action="store_true", help="write events as JSON lines on standard output")
 
 
-_VERBS = ("demo", "methods", "recipe", "train", "predict", "evaluate", "import", "export", "convert", "doctor")
+_VERBS = (
+    "demo",
+    "methods",
+    "recipe",
+    "train",
+    "predict",
+    "evaluate",
+    "import",
+    "export",
+    "convert",
+    "doctor",
+)
 
 
 # ---- verbs that run a job -------------------------------------------------------------------------------------------
@@ -282,7 +293,14 @@ def _torchrun(devices: int, nodes: int) -> int:
             f"--master-port={os.environ.get('MASTER_PORT', '29500')}",
         ]
     )
-    launcher = [sys.executable, "-m", "torch.distributed.run", f"--nnodes={nodes}", f"--nproc-per-node={devices}", *where]
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        f"--nnodes={nodes}",
+        f"--nproc-per-node={devices}",
+        *where,
+    ]
     return subprocess.run([*launcher, "-m", "opsin.engine.cli", *sys.argv[1:]], check=False).returncode
 
 
@@ -299,7 +317,10 @@ def _window(files: list[str]) -> int:
     try:
         from ..gui.application import run_window
     except ImportError as error:
-        print(f"opsin: the window needs Qt, which is not usable here ({error}); 'opsin doctor' says more.", file=sys.stderr)
+        print(
+            f"opsin: the window needs Qt, which is not usable here ({error}); 'opsin doctor' says more.",
+            file=sys.stderr,
+        )
         return 1
     return run_window(files)
 

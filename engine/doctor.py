@@ -13,7 +13,17 @@ from pathlib import Path
 
 from .devices import list_devices
 
-PACKAGES = ("torch", "torchvision", "PySide6", "napari", "tifffile", "imagecodecs", "openslide-bin", "numpy", "pydantic")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "PySide6",
+    "napari",
+    "tifffile",
+    "imagecodecs",
+    "openslide-bin",
+    "numpy",
+    "pydantic",
+)
 LIBRARIES = {
     "EGL": ("libegl1", "the window"),
     "GL": ("libgl1", "the window"),
@@ -57,5 +67,7 @@ def report() -> tuple[list[str], bool]:
     lines += [f"  device   {device.id}: {device.summary}" for device in list_devices()]
     free = shutil.disk_usage(Path.home()).free / 2**30
     lines.append(f"  {'ok      ' if free > 5 else 'LOW     '} {free:.0f} GiB free on the disk of {Path.home()}")
-    lines.append("Everything that Opsin needs works here." if good else "Something that Opsin needs is missing, see above.")
+    lines.append(
+        "Everything that Opsin needs works here." if good else "Something that Opsin needs is missing, see above."
+    )
     return lines, good

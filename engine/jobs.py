@@ -40,7 +40,11 @@ class JobSpec:
 
     def plain(self) -> dict[str, Any]:
         return {
-            "id": self.id, "verb": self.verb, "method": self.method, "arguments": self.arguments, "device": self.device
+            "id": self.id,
+            "verb": self.verb,
+            "method": self.method,
+            "arguments": self.arguments,
+            "device": self.device,
         }
 
 
@@ -80,7 +84,7 @@ class Job:
         self.ended: float | None = None
         self.metrics: dict[str, tuple[list[float], list[float]]] = {}
         self.log: deque[str] = deque(maxlen=5000)
-        self.previews: dict[str, Event] = {}
+        self.previews: dict[tuple[str, str | None], Event] = {}  # (name, item) -> the newest
         self.regions: deque[Event] = deque(maxlen=10_000)
         self.results: list[Event] = []
         self.checkpoint: str | None = None
@@ -171,7 +175,7 @@ class Job:
         return "log"
 
     def _on_preview(self, event: Event) -> str:
-        self.previews[event["name"]] = event
+        self.previews[event["name"], event.get("info", {}).get("item")] = event
         return "preview"
 
     def _on_region(self, event: Event) -> str:

@@ -27,7 +27,14 @@ RECIPES = Path(__file__).resolve().parent.parent / "resources" / "recipes"
 
 
 def setting(
-    default: Any, title: str, help: str, *, unit: str = "", group: str = "General", advanced: bool = False, **limits: Any
+    default: Any,
+    title: str,
+    help: str,
+    *,
+    unit: str = "",
+    group: str = "General",
+    advanced: bool = False,
+    **limits: Any,
 ) -> Any:
     """Return a pydantic field that carries what a form, the command line and the YAML file need.
 
@@ -40,7 +47,7 @@ def setting(
     advanced : hidden in the form until the user asks for all settings.
     limits : pydantic constraints (``ge``, ``gt``, ``le``, ``lt``, ``multiple_of``).
     """
-    extra = {"unit": unit, "group": group, "advanced": advanced}
+    extra: Any = {"unit": unit, "group": group, "advanced": advanced}
     return Field(default, title=title, description=help, json_schema_extra=extra, validate_default=True, **limits)
 
 
@@ -148,7 +155,9 @@ class Method(ABC):
         path = Path(source)
         if not path.suffix:
             if str(source) not in cls.presets():
-                raise RecipeError(f"There is no preset '{source}' for {cls.name}; there are {', '.join(cls.presets())}.")
+                raise RecipeError(
+                    f"There is no preset '{source}' for {cls.name}; there are {', '.join(cls.presets())}."
+                )
             path = RECIPES / f"{cls.name}.{source}.yaml"
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}

@@ -55,8 +55,8 @@ class Heatmap(Result):
         write_heatmap(self, path)
 
     def _save_geojson(self, path: Path) -> None:
-        from .labels.trace import heatmap_polygons
         from .labels.geojson import write_geojson
+        from .labels.trace import heatmap_polygons
 
         write_geojson(path, heatmap_polygons(self))
 

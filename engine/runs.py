@@ -47,7 +47,16 @@ if TYPE_CHECKING:
 Event = dict[str, Any]
 Sink = Callable[[Event], None]
 FINAL = ("done", "stopped", "cancelled", "failed")
-LIBRARIES = ("opsin", "torch", "numpy", "tifffile", "imagecodecs", "openslide-python", "accelerate", "scikit-learn")
+LIBRARIES = (
+    "opsin",
+    "torch",
+    "numpy",
+    "tifffile",
+    "imagecodecs",
+    "openslide-python",
+    "accelerate",
+    "scikit-learn",
+)
 
 
 def plain(value: Any) -> Any:
@@ -110,7 +119,11 @@ class Run:
     """
 
     def __init__(
-        self, folder: Path | None = None, sink: Sink | None = None, control: Control | None = None, device: str = "cpu"
+        self,
+        folder: Path | None = None,
+        sink: Sink | None = None,
+        control: Control | None = None,
+        device: str = "cpu",
     ) -> None:
         self.folder = Path(folder) if folder is not None else None
         self.device = device

@@ -1,4 +1,4 @@
-"""TilePyramid: a sparse pyramid of 512 x 512 uint8 tiles in one SQLite file.
+"""TilePyramid: a sparse pyramid of 512 x 512 uint8 tiles in one SQLite file (WAL).
 
 Labels (`labels/store.py`) and heat maps (`results.Heatmap`) are kept in it: absent tiles are all zero, uniform tiles take one
 byte, the others zstd. With ``reduce="stride"`` pyramid level k holds every 2**k-th pixel of level 0 in each direction; with
@@ -12,7 +12,7 @@ import math
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -21,19 +21,25 @@ import imagecodecs
 import numpy as np
 
 from .errors import LabelError
+from .files import replacing
 
 TILE = 512
 FORMAT = 1
+LARGEST = 4_194_304  # pixels of a side: 8,192 tiles
 DECODED = 256  # tiles kept decoded: 64 MB
+SMALL = 4096  # bytes up to which a packed tile stays in memory; larger ones are fetched from the file when looked at
+IN_FILE = b""  # stands for a large packed tile
 Key = tuple[int, int, int]
 Pixels = np.ndarray | int
+Blobs = dict[Key, bytes | None]
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS tile(level INTEGER, row INTEGER, col INTEGER, blob BLOB NOT NULL,
-    PRIMARY KEY(level, row, col)) WITHOUT ROWID;
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE tile(level INTEGER, row INTEGER, col INTEGER, blob BLOB NOT NULL, PRIMARY KEY(level, row, col)) WITHOUT ROWID;
 """
 PUT = "INSERT INTO tile VALUES(?, ?, ?, ?) ON CONFLICT DO UPDATE SET blob = excluded.blob"
 DROP = "DELETE FROM tile WHERE level = ? AND row = ? AND col = ?"
+GET = "SELECT blob FROM tile WHERE level = ? AND row = ? AND col = ?"
+_UNIFORM: dict[int, np.ndarray] = {}
 
 
 def pack(pixels: Pixels) -> bytes | None:
@@ -55,6 +61,15 @@ def unpack(blob: bytes | None) -> Pixels:
     return np.frombuffer(imagecodecs.zstd_decode(blob, out=TILE * TILE), np.uint8).reshape(TILE, TILE)
 
 
+def full(value: int) -> np.ndarray:
+    """Return the read-only uint8 (512, 512) tile of one value, always the same one."""
+    if value not in _UNIFORM:
+        array = np.full((TILE, TILE), value, np.uint8)
+        array.flags.writeable = False
+        _UNIFORM[value] = array
+    return _UNIFORM[value]
+
+
 class TilePyramid:
     """A sparse pyramid in a file. Thread-safe; one process writes, others may open it ``readonly`` meanwhile.
 
@@ -69,26 +84,43 @@ class TilePyramid:
     kind = "tiles"
     schema = SCHEMA
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, readonly: bool) -> None:
+    def __init__(self, path: Path, readonly: bool) -> None:
         self.path = Path(path)
         self.readonly = readonly
-        self._connection = connection
         self._lock = threading.RLock()  # held for moments only: what readers, the window among them, wait for
         self._writing = threading.RLock()  # held for whole transactions; taken before `_lock`
         self._decoded: OrderedDict[Key, np.ndarray | None] = OrderedDict()
-        self._edits: dict[Key, Pixels] | None = None
-        facts = dict(connection.execute("SELECT key, value FROM meta"))
-        if facts.get("kind") != self.kind or int(facts.get("format", 0)) > FORMAT:
-            raise LabelError(f"{path} is not a {self.kind} file of this version of Opsin.")
-        self.width, self.height, self.base = (int(facts[name]) for name in ("width", "height", "base"))
-        self.reduce: str = facts["reduce"]
-        self.meta: dict[str, Any] = json.loads(facts["meta"])
-        size = max(self.level_size(0))
-        self.levels = 1 + max(0, math.ceil(math.log2(size / TILE)))
-        self._packed: dict[Key, bytes] | None = None
-        if not readonly:
-            rows = connection.execute("SELECT level, row, col, blob FROM tile")
-            self._packed = {(level, row, col): blob for level, row, col, blob in rows}
+        self._edits: Blobs | None = None
+        # one connection to write, one to read: looking at a tile never waits for a commit
+        self._connection = _connect(path, readonly)
+        self._reader = _connect(path, True)
+        try:
+            facts = dict(self._reader.execute("SELECT key, value FROM meta"))
+            if facts.get("kind") != self.kind:
+                raise LabelError(f"{path} holds {facts.get('kind')}, not {self.kind}; choose another file.")
+            if int(facts["format"]) > FORMAT:
+                raise LabelError(f"{path} was written by a newer Opsin; update Opsin to open it.")
+            self.width, self.height, self.base = (int(facts[name]) for name in ("width", "height", "base"))
+            self.reduce: str = facts["reduce"]
+            self.meta: dict[str, Any] = json.loads(facts["meta"])
+            size = max(self.level_size(0))
+            self.levels = 1 + max(0, math.ceil(math.log2(size / TILE)))
+            self._seen = self._data_version()
+            self._packed: dict[Key, bytes] | None = None
+            if not readonly:
+                self._packed = self._index()
+        except (sqlite3.Error, KeyError, ValueError, TypeError) as error:
+            self._disconnect()
+            raise LabelError(f"{path} is damaged or no {self.kind} file ({error}); restore it from a backup.") from None
+        except LabelError:
+            self._disconnect()
+            raise
+
+    def _index(self) -> dict[Key, bytes]:
+        # large blobs lie in pages of their own, which this query does not read
+        blob = f"CASE WHEN length(blob) <= {SMALL} THEN blob ELSE x'' END"
+        rows = self._reader.execute(f"SELECT level, row, col, {blob} FROM tile")
+        return {(level, row, col): blob for level, row, col, blob in rows}
 
     # ---- opening and closing --------------------------------------------------------------------------------------
 
@@ -106,49 +138,47 @@ class TilePyramid:
         """Create an empty pyramid; a file that is already there is an error."""
         path = Path(path)
         if path.exists():
-            raise LabelError(f"{path} exists already.")
-        if width < 1 or height < 1 or base < 1 or base & (base - 1):
+            raise LabelError(f"{path} exists already; open it or choose another name.")
+        cls._make(path, width, height, base, reduce, meta or {})
+        return cls.open(path)
+
+    @classmethod
+    def _make(cls, path: Path, width: int, height: int, base: int, reduce: str, meta: dict[str, Any]) -> None:
+        """Write an empty file, whole or not at all."""
+        if not (1 <= width <= LARGEST and 1 <= height <= LARGEST) or base < 1 or base & (base - 1):
             raise LabelError(f"{path}: a slide of {width} x {height} pixels with base {base} cannot be tiled.")
-        connection = _connect(path, False)
-        facts = {
-            "kind": cls.kind,
-            "format": FORMAT,
-            "width": width,
-            "height": height,
-            "base": base,
-            "reduce": reduce,
-            "meta": json.dumps(meta or {}),
-        }
+        if reduce not in ("stride", "mean"):
+            raise LabelError(f"{path}: there is no way to reduce called '{reduce}'; there are stride and mean.")
+        facts = {"kind": cls.kind, "format": FORMAT, "width": width, "height": height, "base": base}
+        facts |= {"reduce": reduce, "meta": json.dumps(meta)}
         try:
-            connection.executescript(f"BEGIN; {cls.schema} COMMIT;")
-            connection.execute("BEGIN")
-            connection.executemany("INSERT INTO meta VALUES(?, ?)", [(key, str(value)) for key, value in facts.items()])
-            connection.execute("COMMIT")
+            with replacing(path) as temporary:
+                connection = sqlite3.connect(temporary, isolation_level=None)
+                try:
+                    connection.execute("PRAGMA journal_mode = WAL")
+                    connection.executescript(f"BEGIN; {cls.schema} COMMIT;")
+                    rows = [(key, str(value)) for key, value in facts.items()]
+                    connection.executemany("INSERT INTO meta VALUES(?, ?)", rows)
+                finally:
+                    connection.close()
         except sqlite3.Error as error:
-            connection.close()
-            path.unlink(missing_ok=True)
             raise LabelError(f"{path} cannot be written: {error}.") from None
-        return cls(path, connection, False)
 
     @classmethod
     def open(cls, path: Path, readonly: bool = False) -> Self:
         """Open an existing pyramid; `LabelError` when it is missing, damaged or of another kind."""
         path = Path(path)
-        if not path.exists():
+        if not path.is_file():
             raise LabelError(f"{path} does not exist.")
-        connection = _connect(path, readonly)
-        try:
-            return cls(path, connection, readonly)
-        except (sqlite3.Error, KeyError, ValueError) as error:
-            connection.close()
-            raise LabelError(f"{path} is damaged or no {cls.kind} file ({error}); restore it from a backup.") from None
-        except LabelError:
-            connection.close()
-            raise
+        return cls(path, readonly)
 
     def close(self) -> None:
         with self._writing, self._lock:
-            self._connection.close()
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        self._reader.close()
+        self._connection.close()  # last: the one that can write tidies up the write-ahead log
 
     def __enter__(self) -> Self:
         return self
@@ -170,15 +200,12 @@ class TilePyramid:
             if key in self._decoded:
                 self._decoded.move_to_end(key)
                 return self._decoded[key]
-            blob = self._blob(key)
-        pixels = unpack(blob)
-        tile = None if isinstance(pixels, int) and pixels == 0 else _array(pixels)
-        with self._lock:
-            if self._blob(key) is blob or self._packed is None:
-                self._decoded[key] = tile
-                while len(self._decoded) > DECODED:
-                    self._decoded.popitem(last=False)
-        return tile
+            pixels = self._pixels(key, self._blob(key))
+            tile = pixels if isinstance(pixels, np.ndarray) else full(pixels) if pixels else None
+            self._decoded[key] = tile
+            while len(self._decoded) > DECODED:
+                self._decoded.popitem(last=False)
+            return tile
 
     def region(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         """Return uint8 (height, width) from pixel (x, y) of a level; zero outside."""
@@ -189,7 +216,8 @@ class TilePyramid:
                 if tile is None:
                     continue
                 top, left = row * TILE, column * TILE
-                y0, y1, x0, x1 = max(y, top), min(y + height, top + TILE), max(x, left), min(x + width, left + TILE)
+                y0, y1 = max(y, top), min(y + height, top + TILE)
+                x0, x1 = max(x, left), min(x + width, left + TILE)
                 result[y0 - y : y1 - y, x0 - x : x1 - x] = tile[y0 - top : y1 - top, x0 - left : x1 - left]
         return result
 
@@ -198,7 +226,7 @@ class TilePyramid:
         with self._lock:
             if self._packed is not None:
                 return sorted((row, column) for at, row, column in self._packed if at == level)
-            return self._connection.execute(
+            return self._reader.execute(
                 "SELECT row, col FROM tile WHERE level = ? ORDER BY row, col", (level,)
             ).fetchall()
 
@@ -209,125 +237,175 @@ class TilePyramid:
         return 0 if blob is None else blob[0] if len(blob) == 1 else None
 
     def refresh(self, rect: tuple[float, float, float, float] | None = None) -> None:
-        """Forget decoded tiles that another process may have rewritten; rect (x, y, w, h) in level-0 slide pixels."""
+        """Forget decoded tiles that another process may have rewritten; rect (x, y, w, h) in level-0 slide pixels.
+
+        Costs next to nothing while nobody has written.
+        """
         with self._lock:
-            if rect is None:
-                self._decoded.clear()
+            if rect is not None and self._decoded:
+                # the rest of the slide may have changed too, so `_seen` stays as it is
+                if self._data_version() == self._seen:
+                    return
+                for key in [key for key in self._decoded if self._meets(key, rect)]:
+                    del self._decoded[key]
                 return
-            for level in range(self.levels):
-                span = TILE * (self.base << level)
-                rows = range(int(rect[1] // span), int((rect[1] + rect[3]) // span) + 1)
-                for row in rows:
-                    for column in range(int(rect[0] // span), int((rect[0] + rect[2]) // span) + 1):
-                        self._decoded.pop((level, row, column), None)
+            seen = self._data_version()
+            if seen != self._seen:
+                self._seen = seen
+                self._decoded.clear()
+
+    def _meets(self, key: Key, rect: tuple[float, float, float, float]) -> bool:
+        level, row, column = key
+        span = TILE * (self.base << level)
+        x, y, width, height = rect
+        return (
+            column * span <= x + width
+            and (column + 1) * span >= x
+            and row * span <= y + height
+            and (row + 1) * span >= y
+        )
+
+    def _data_version(self) -> int:
+        return self._reader.execute("PRAGMA data_version").fetchone()[0]
 
     def _blob(self, key: Key) -> bytes | None:
         if self._packed is not None:
-            return self._packed.get(key)
-        found = self._connection.execute("SELECT blob FROM tile WHERE level = ? AND row = ? AND col = ?", key).fetchone()
+            blob = self._packed.get(key)
+            if blob is None or blob:
+                return blob
+        with self._lock:
+            found = self._reader.execute(GET, key).fetchone()
         return found[0] if found else None
+
+    def _pixels(self, key: Key, blob: bytes | None) -> Pixels:
+        try:
+            return unpack(blob)
+        except (imagecodecs.ZstdError, ValueError):
+            raise LabelError(f"{self.path}: tile {key} is damaged; restore the file from a backup.") from None
 
     # ---- writing --------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[None]:
         """Write tiles inside: all of them become visible and durable together when the block ends, none on an error."""
         if self._packed is None:
             raise LabelError(f"{self.path} was opened for reading only.")
         with self._writing:
             self._edits = {}
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                yield self._connection
-                self._add_parents()
-                self._put({key: pack(pixels) for key, pixels in self._edits.items()})
-            except BaseException:
+                yield
+                self._add_parents(self._edits, list(self._edits))
+                self._commit(self._edits)
+            except sqlite3.Error as error:
+                raise LabelError(f"{self.path} cannot be written: {error}.") from error
+            finally:
                 self._edits = None
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-            self._edits = None
 
     def write(self, row: int, column: int, pixels: Pixels) -> None:
-        """Replace a level-0 tile, inside a `transaction`: uint8 (512, 512), or an int for a uniform tile."""
+        """Replace a level-0 tile, inside a `transaction`: uint8 of up to (512, 512), or an int for a uniform tile.
+
+        What lies beyond the edge of the slide is dropped.
+        """
         if self._edits is None:
-            raise LabelError("tiles are written inside a transaction")
-        self._edits[0, row, column] = pixels
+            raise LabelError("Tiles are written inside a transaction.")
+        width, height = self.level_size(0)
+        width, height = min(width - column * TILE, TILE), min(height - row * TILE, TILE)
+        if row < 0 or column < 0 or width <= 0 or height <= 0:
+            raise LabelError(f"{self.path}: there is no tile in row {row}, column {column}.")
+        if isinstance(pixels, np.ndarray):
+            if pixels.dtype != np.uint8 or pixels.ndim != 2 or max(pixels.shape) > TILE:
+                raise LabelError(f"A tile is uint8 of at most 512 x 512, not {pixels.dtype} {pixels.shape}.")
+            width, height = min(width, pixels.shape[1]), min(height, pixels.shape[0])
+        if width < TILE or height < TILE:
+            whole = np.zeros((TILE, TILE), np.uint8)
+            whole[:height, :width] = pixels[:height, :width] if isinstance(pixels, np.ndarray) else pixels
+            pixels = whole
+        self._edits[0, row, column] = pack(pixels)
 
     def current(self, row: int, column: int) -> Pixels:
         """Return a level-0 tile as it stands inside the transaction: an int when uniform."""
-        if self._edits is not None and (0, row, column) in self._edits:
-            return self._edits[0, row, column]
-        return unpack(self._blob((0, row, column)))
+        return self._pixels((0, row, column), self._now(self._edits or {}, (0, row, column)))
 
-    def _put(self, blobs: dict[Key, bytes | None]) -> dict[Key, bytes | None]:
-        """Store blobs, commit, and only then change what is in memory; return what was there before."""
+    def _now(self, edits: Blobs, key: Key) -> bytes | None:
+        return edits[key] if key in edits else self._blob(key)
+
+    def _commit(
+        self,
+        blobs: Blobs,
+        also: Callable[[sqlite3.Connection], None] | None = None,
+        published: Callable[[], None] | None = None,
+    ) -> None:
+        """Store tiles, and what `also` adds, in one transaction; only then change what is in memory.
+
+        `published` runs while readers wait, so that they see the new tiles and what it changes together.
+        """
         assert self._packed is not None
-        before = {key: self._packed.get(key) for key in blobs}
-        self._record(before)
-        changed = {key: blob for key, blob in blobs.items() if blob != before[key]}
-        self._connection.executemany(PUT, [(*key, blob) for key, blob in changed.items() if blob is not None])
-        self._connection.executemany(DROP, [key for key, blob in changed.items() if blob is None])
-        self._connection.execute("COMMIT")
-        with self._lock:
-            for key, blob in changed.items():
-                self._decoded.pop(key, None)
-                if blob is None:
-                    del self._packed[key]
-                else:
-                    self._packed[key] = blob
-        return before
+        connection = self._connection
+        with self._writing:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                connection.executemany(PUT, [(*key, blob) for key, blob in blobs.items() if blob is not None])
+                connection.executemany(DROP, [key for key, blob in blobs.items() if blob is None])
+                if also is not None:
+                    also(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            with self._lock:
+                for key, blob in blobs.items():
+                    self._decoded.pop(key, None)
+                    if blob is None:
+                        self._packed.pop(key, None)
+                    else:
+                        self._packed[key] = blob if len(blob) <= SMALL else IN_FILE
+                if published is not None:
+                    published()
 
-    def _record(self, before: dict[Key, bytes | None]) -> None:
-        """Called before the commit with what the transaction replaces; the label store keeps it for undo."""
-
-    def _add_parents(self) -> None:
-        """Derive the tiles of the coarser levels above everything edited."""
-        assert self._edits is not None and self._packed is not None
+    def _add_parents(self, edits: Blobs, changed: Iterable[Key]) -> None:
+        """Add to `edits` the tiles of the coarser levels above the `changed` ones."""
         half = TILE // 2
-        changed = {(row, column) for _, row, column in self._edits}
         for level in range(1, self.levels):
-            parents = {(row // 2, column // 2) for row, column in changed}
-            for row, column in parents:
-                quadrants: list[Pixels] = []
-                for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1)):
-                    key = (level - 1, 2 * row + dy, 2 * column + dx)
-                    edited = self._edits.get(key)
-                    quadrants.append(unpack(self._packed.get(key)) if edited is None else edited)
-                first = quadrants[0]
-                if all(isinstance(q, int) and q == first for q in quadrants):
-                    self._edits[level, row, column] = first
-                    continue
-                old = self._edits.get((level, row, column))
-                parent = np.empty((TILE, TILE), np.uint8) if old is None else np.array(_array(old))
-                for number, quadrant in enumerate(quadrants):
-                    y, x = half * (number // 2), half * (number % 2)
-                    parent[y : y + half, x : x + half] = self._reduced(quadrant)
-                self._edits[level, row, column] = parent
-            changed = parents
+            families: dict[Key, list[Key]] = {}
+            for _, row, column in changed:
+                families.setdefault((level, row // 2, column // 2), []).append((level - 1, row, column))
+            changed = []
+            for parent, children in families.items():
+                old = self._now(edits, parent)
+                blobs = [self._now(edits, child) for child in children]
+                alike = all(blob == blobs[0] for blob in blobs) and (blobs[0] is None or len(blobs[0]) == 1)
+                if alike and (blobs[0] == old or len(children) == 4):
+                    new = blobs[0]
+                else:
+                    before = self._pixels(parent, old)
+                    array = before.copy() if isinstance(before, np.ndarray) else full(before).copy()
+                    for child, blob in zip(children, blobs, strict=True):
+                        top, left = half * (child[1] % 2), half * (child[2] % 2)
+                        part = self._reduced(self._pixels(child, blob))
+                        array[top : top + half, left : left + half] = part
+                    new = pack(array)
+                if new != old:
+                    edits[parent] = new
+                    changed.append(parent)
 
     def _reduced(self, child: Pixels) -> Pixels:
         if isinstance(child, int):
             return child
         if self.reduce == "stride":
             return child[::2, ::2]
-        blocks = child.reshape(TILE // 2, 2, TILE // 2, 2).astype(np.uint16)
-        total, count = blocks.sum((1, 3)), (blocks > 0).sum((1, 3))
+        total = np.zeros((TILE // 2, TILE // 2), np.uint16)
+        count = np.zeros_like(total)
+        for part in (child[::2, ::2], child[::2, 1::2], child[1::2, ::2], child[1::2, 1::2]):
+            total += part
+            count += part != 0
         return ((total + count // 2) // np.maximum(count, 1)).astype(np.uint8)
-
-
-def _array(pixels: Pixels) -> np.ndarray:
-    if isinstance(pixels, np.ndarray):
-        return pixels
-    array = np.full((TILE, TILE), pixels, np.uint8)
-    array.flags.writeable = False
-    return array
 
 
 def _connect(path: Path, readonly: bool) -> sqlite3.Connection:
     """Open the SQLite file; transactions are begun by hand, and any thread may use it under the pyramid's lock."""
     try:
-        uri = f"{path.resolve().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+        uri = f"{path.resolve().as_uri()}?mode={'ro' if readonly else 'rw'}"
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
     except sqlite3.Error as error:
         raise LabelError(f"{path} cannot be opened: {error}.") from None
@@ -335,6 +413,7 @@ def _connect(path: Path, readonly: bool) -> sqlite3.Connection:
         if not readonly:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA journal_size_limit = 16777216")
     except sqlite3.Error as error:
         connection.close()
         raise LabelError(f"{path} cannot be opened for writing: {error}.") from None

@@ -18,7 +18,6 @@ import threading
 import time
 import traceback
 from collections import deque
-from pathlib import Path
 from typing import IO, Any
 
 import psutil
@@ -70,7 +69,10 @@ class WorkerProcess:
             env={**os.environ, **limits, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
         )
-        for target, pipe in ((self._read_events, self._process.stdout), (self._read_stderr, self._process.stderr)):
+        for target, pipe in (
+            (self._read_events, self._process.stdout),
+            (self._read_stderr, self._process.stderr),
+        ):
             thread = threading.Thread(target=target, args=(pipe,), daemon=True)
             thread.start()
             self._readers.append(thread)
@@ -182,7 +184,14 @@ class _Server:
             try:
                 execute(job, self._send, control, self._started)
             except Exception:
-                self._send({"event": "message", "level": "error", "text": traceback.format_exc(), "time": time.time()})
+                self._send(
+                    {
+                        "event": "message",
+                        "level": "error",
+                        "text": traceback.format_exc(),
+                        "time": time.time(),
+                    }
+                )
                 self._send({"event": "state", "state": "failed", "time": time.time()})
             self.run = self.current = None
             self.controls.pop(job["id"], None)
@@ -224,7 +233,11 @@ class _Server:
             if run is None:
                 continue
             seconds = run.seconds_since_boundary
-            record: Event = {"phase": run.current_phase, "seconds": round(seconds, 1), "memory": process.memory_info().rss}
+            record: Event = {
+                "phase": run.current_phase,
+                "seconds": round(seconds, 1),
+                "memory": process.memory_info().rss,
+            }
             torch = sys.modules.get("torch")
             if torch is not None and run.device.startswith("cuda") and torch.cuda.is_initialized():
                 record["gpu"] = torch.cuda.memory_reserved(run.device)

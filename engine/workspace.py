@@ -42,10 +42,20 @@ CREATE TABLE IF NOT EXISTS class(value INTEGER PRIMARY KEY, position INTEGER, js
 CREATE TABLE IF NOT EXISTS setting(key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS score(run TEXT, item TEXT, score REAL, json TEXT NOT NULL, time REAL, PRIMARY KEY(run, item));
 """
-COLUMNS = (
-    "id, path, name, label, split, patient, outlined, mpp, width, height, slide_mpp, fingerprint, marked"
-)
-POSITIVE_WORDS = {"1", "positive", "pos", "tumor", "tumour", "true", "yes", "itc", "micro", "macro", "malignant"}
+COLUMNS = "id, path, name, label, split, patient, outlined, mpp, width, height, slide_mpp, fingerprint, marked"
+POSITIVE_WORDS = {
+    "1",
+    "positive",
+    "pos",
+    "tumor",
+    "tumour",
+    "true",
+    "yes",
+    "itc",
+    "micro",
+    "macro",
+    "malignant",
+}
 NEGATIVE_WORDS = {"0", "negative", "neg", "normal", "false", "no", "benign"}
 
 
@@ -105,7 +115,9 @@ class Workspace:
             connection.executescript(SCHEMA)
             connection.execute("INSERT INTO setting VALUES('schema', ?)", (json.dumps(SCHEMA_VERSION),))
         except (OSError, sqlite3.Error) as error:
-            raise WorkspaceError(f"A workspace cannot be made in {folder}: {error}; choose a folder you may write to.") from None
+            raise WorkspaceError(
+                f"A workspace cannot be made in {folder}: {error}; choose a folder you may write to."
+            ) from None
         workspace = cls(folder, connection)
         workspace.set_classes(DEFAULT_CLASSES)
         return workspace
@@ -217,7 +229,8 @@ class Workspace:
             values = item.model_dump()
             names = ["position", *values]
             self._execute(
-                f"INSERT INTO item({', '.join(names)}) VALUES({', '.join('?' * len(names))})", (position, *values.values())
+                f"INSERT INTO item({', '.join(names)}) VALUES({', '.join('?' * len(names))})",
+                (position, *values.values()),
             )
             return item
 
@@ -230,7 +243,9 @@ class Workspace:
                 store.close()
             source = self._label_path(id)
             if source.exists():
-                target = self.folder / "labels" / "removed" / f"{item.name}-{time.strftime('%Y%m%d-%H%M%S')}-{id}.labels"
+                target = (
+                    self.folder / "labels" / "removed" / f"{item.name}-{time.strftime('%Y%m%d-%H%M%S')}-{id}.labels"
+                )
                 target.parent.mkdir(exist_ok=True)
                 for end in ("-wal", "-shm", ""):
                     part = source.with_name(source.name + end)
@@ -243,7 +258,9 @@ class Workspace:
         """Change fields of an item ("label", "split", "patient", "outlined", "mpp", "name", "marked")."""
         allowed = {"label", "split", "patient", "outlined", "mpp", "name", "marked"}
         if not changes or not changes.keys() <= allowed:
-            raise WorkspaceError(f"Of a slide only {', '.join(sorted(allowed))} can be changed, not {', '.join(changes)}.")
+            raise WorkspaceError(
+                f"Of a slide only {', '.join(sorted(allowed))} can be changed, not {', '.join(changes)}."
+            )
         item = Item(**{**self.item(id).model_dump(), **changes})
         values = item.model_dump()
         assignments = ", ".join(f"{name} = ?" for name in changes)
@@ -275,7 +292,11 @@ class Workspace:
         head = [cell.strip().lower() for cell in rows[0]]
         columns = {"label": 1}
         if _slide_label(head[1]) is None and any(h in ("label", "class", "stage", "type") for h in head):
-            for field, names in {"label": ("label", "class", "stage", "type"), "split": ("split",), "patient": ("patient",)}.items():
+            for field, names in {
+                "label": ("label", "class", "stage", "type"),
+                "split": ("split",),
+                "patient": ("patient",),
+            }.items():
                 place = next((i for i, cell in enumerate(head) if i and cell in names), None)
                 if place is not None:
                     columns[field] = place

@@ -68,9 +68,7 @@ class Wishes:
         return wishes
 
 
-def supervise(
-    process: WorkerProcess, job: dict[str, Any], wishes: Wishes, keep: bool
-) -> Iterator[list[Event]]:
+def supervise(process: WorkerProcess, job: dict[str, Any], wishes: Wishes, keep: bool) -> Iterator[list[Event]]:
     """Send `job` to `process` and yield its events until it is final, has died, or was detached.
 
     Parameters
@@ -157,9 +155,7 @@ def obituary(job: dict[str, Any], returncode: int | None, asked: set[str], tail:
         state, level, text = "failed", "error", cause(returncode, tail)
     if folder is not None:
         with contextlib.suppress(OpsinError):
-            write_json(
-                folder / "run.json", {**read_record(folder), "state": state, "updated": now, "ended": text}
-            )
+            write_json(folder / "run.json", {**read_record(folder), "state": state, "updated": now, "ended": text})
     return [
         *events,
         {"event": "message", "level": level, "text": text, "time": now},
@@ -183,9 +179,7 @@ def cause(returncode: int | None, tail: str) -> str:
             name = f"signal {-returncode}"
         return f"The process crashed ({name}); the last lines it wrote are in the log."
     if returncode is None:
-        return (
-            "The process that worked on this run is gone; resume the run to go on from its last checkpoint."
-        )
+        return "The process that worked on this run is gone; resume the run to go on from its last checkpoint."
     return f"The process ended before its work was done (exit status {returncode}); the log tells more."
 
 

@@ -232,9 +232,7 @@ class YamlEditor(Editor):
 
     def set(self, value: Any) -> None:
         plain = list(value) if isinstance(value, tuple) else value
-        self.line.setText(
-            yaml.safe_dump(plain, default_flow_style=True, width=10**6).strip().removesuffix("\n...")
-        )
+        self.line.setText(yaml.safe_dump(plain, default_flow_style=True, width=10**6).strip().removesuffix("\n..."))
 
 
 class OptionalEditor(Editor):

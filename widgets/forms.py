@@ -245,9 +245,7 @@ def make_editor(name: str, info: FieldInfo) -> Editor:
             return ChoiceEditor([None, True, False])
         return SwitchEditor()
     if kind is int:
-        inner = IntEditor(
-            -INT_MAX if low is None else int(low), INT_MAX if high is None else int(high), int(step or 1)
-        )
+        inner = IntEditor(-INT_MAX if low is None else int(low), INT_MAX if high is None else int(high), int(step or 1))
         fallback: Any = max(int(low or 0), int(step or 1))
     elif kind is float:
         inner = FloatEditor()
@@ -286,9 +284,7 @@ def describe_limits(info: FieldInfo) -> str:
     elif high is not None:
         words = f"At most {show_number(high)}"
     if step:
-        words = (
-            f"{words}, a multiple of {show_number(step)}" if words else f"A multiple of {show_number(step)}"
-        )
+        words = f"{words}, a multiple of {show_number(step)}" if words else f"A multiple of {show_number(step)}"
     return words + "." if words else ""
 
 

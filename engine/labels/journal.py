@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import imagecodecs
 import numpy as np
@@ -34,13 +34,12 @@ class Operation:
     items: list[tuple[Shape, int]]
     protected: frozenset[int]
     text: str
-    _spans: dict[tuple[int, int], Spans] = field(default_factory=dict, repr=False)
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """(left, top, right, bottom), level-0 pixels."""
         boxes = np.array([shape.bounds for shape, _ in self.items])
-        return (*boxes[:, :2].min(0).tolist(), *boxes[:, 2:].max(0).tolist())  # type: ignore[return-value]
+        return (*boxes[:, :2].min(0).tolist(), *boxes[:, 2:].max(0).tolist())
 
     def rect(self, width: int, height: int) -> tuple[int, int, int, int]:
         """(x, y, w, h) of whole pixels within a slide of that size that may be touched; w or h 0 when none."""
@@ -86,7 +85,7 @@ class Operation:
                 arrays += [ring for rings, _ in shape.items for ring in rings]
         text = json.dumps(head).encode()
         numbers = np.concatenate(arrays).astype("<f8").tobytes() if arrays else b""
-        return imagecodecs.zstd_encode(len(text).to_bytes(4, "little") + text + numbers, level=3)
+        return bytes(imagecodecs.zstd_encode(len(text).to_bytes(4, "little") + text + numbers, level=3))
 
     @classmethod
     def unpack(cls, id: int, group: int, kind: str, data: bytes, protected: bytes, text: str) -> Operation:

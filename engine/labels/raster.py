@@ -15,7 +15,8 @@ from typing import Protocol
 
 import numpy as np
 
-TILE = 512
+from ..tiles import TILE
+
 # Spans are first found a little too wide, then each end is tested exactly: far above the rounding of float64 at slide
 # coordinates, far below what could move an end by a whole pixel.
 _SLACK = 1e-9
@@ -144,7 +145,9 @@ class Stroke:
             high = np.where(level, np.inf, middle + half)
             one, two = -qa * dy / dx, (length2 - qa * dy) / dx
             upright = dx == 0
-            low = np.maximum(low, np.where(upright, np.where((qa >= 0) & (qb <= 0), -np.inf, np.inf), np.fmin(one, two)))
+            low = np.maximum(
+                low, np.where(upright, np.where((qa >= 0) & (qb <= 0), -np.inf, np.inf), np.fmin(one, two))
+            )
             high = np.minimum(high, np.where(upright, np.inf, np.fmax(one, two)))
         low, high = np.where(length2 > 0, low, np.inf), np.where(length2 > 0, high, -np.inf)
         crossed = low <= high
@@ -271,15 +274,11 @@ def raster(shape: Shape, x: int, y: int, width: int, height: int, step: int = 1)
     return shape.spans(y, height, step, (x, x + width * step)).mask(height, x, width, step)
 
 
-def raster_stroke(
-    points: np.ndarray, radius: float, x: int, y: int, w: int, h: int, step: int = 1
-) -> np.ndarray:
+def raster_stroke(points: np.ndarray, radius: float, x: int, y: int, w: int, h: int, step: int = 1) -> np.ndarray:
     """Bool mask (h, w) of a brush stroke; see `raster` for the window and `Stroke` for the shape."""
     return raster(Stroke(points, radius), x, y, w, h, step)
 
 
-def raster_polygon(
-    rings: Iterable[np.ndarray], rule: str, x: int, y: int, w: int, h: int, step: int = 1
-) -> np.ndarray:
+def raster_polygon(rings: Iterable[np.ndarray], rule: str, x: int, y: int, w: int, h: int, step: int = 1) -> np.ndarray:
     """Bool mask (h, w) of one polygon; rule "evenodd" or "nonzero"; see `raster` for the window."""
     return raster(Polygons([(list(rings), rule)]), x, y, w, h, step)

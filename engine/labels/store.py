@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -129,13 +129,24 @@ class LabelStore(TilePyramid):
         return self._submit("stroke", [(Stroke(points, max(radius, MIN_RADIUS)), label)], group, text)
 
     def polygon(
-        self, rings: Rings, label: int, *, rule: str = "evenodd", group: int | None = None, text: str = "Polygon"
+        self,
+        rings: Rings,
+        label: int,
+        *,
+        rule: str = "evenodd",
+        group: int | None = None,
+        text: str = "Polygon",
     ) -> int:
         """Paint all pixels whose centre lies inside the rings ((N, 2) each) by the fill rule "evenodd" or "nonzero"."""
         return self._submit("polygons", [(_polygons([rings], rule), label)], group, text)
 
     def polygons(
-        self, items: Iterable[tuple[Rings, int]], *, rule: str = "evenodd", text: str = "Import", group: int | None = None
+        self,
+        items: Iterable[tuple[Rings, int]],
+        *,
+        rule: str = "evenodd",
+        text: str = "Import",
+        group: int | None = None,
     ) -> int:
         """Paint many polygons as one undo step, in order: later ones win. `items` are (rings, label)."""
         runs: list[tuple[list[Rings], int]] = []
@@ -311,7 +322,7 @@ class LabelStore(TilePyramid):
             return
         self.retry()
         with self._wake:
-            self._wake.wait_for(lambda: (not self._queue and not self._busy) or self._error or not self._writer.is_alive())
+            self._wake.wait_for(lambda: (not self._queue and not self._busy) or self._error or self._closing)
             if self._error:
                 raise LabelError(self._error)
 
@@ -364,7 +375,9 @@ class LabelStore(TilePyramid):
                 else:
                     rects = self._swap(entry, verb)
             except sqlite3.Error as error:
-                sentence = f"The labels cannot be saved to {self.path}: {error}; make room, the edit is kept until then."
+                sentence = (
+                    f"The labels cannot be saved to {self.path}: {error}; make room, the edit is kept until then."
+                )
                 with self._wake:
                     self._error = sentence
                 self.failed.emit(sentence)
@@ -453,7 +466,8 @@ class LabelStore(TilePyramid):
             execute("BEGIN IMMEDIATE")
             try:
                 ids = execute(
-                    f"SELECT id FROM op WHERE grp = ? AND state = ? ORDER BY id {order}", (group, before_state)
+                    f"SELECT id FROM op WHERE grp = ? AND state = ? ORDER BY id {order}",
+                    (group, before_state),
                 ).fetchall()
                 for (id,) in ids:
                     rows = execute("SELECT level, row, col, blob FROM old WHERE op = ?", (id,)).fetchall()
@@ -507,7 +521,6 @@ def _lock_path(path: Path) -> Path:
 def _lock(path: Path) -> IO[bytes]:
     """Hold the writer's lock of a store; it ends with the process, however that ends."""
     file = _lock_path(path).open("a+b")
-    take: Callable[[], None]
     try:
         if os.name == "nt":
             import msvcrt

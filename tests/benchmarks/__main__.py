@@ -37,7 +37,16 @@ def measure(name: str, quick: bool) -> list[dict[str, Any]]:
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False)
     found = re.search(r"^@@(.*)$", done.stdout, re.MULTILINE)
     if found is None:
-        return [{"name": name, "value": "failed", "unit": "", "bar": "", "ok": False, "note": f"status {done.returncode}"}]
+        return [
+            {
+                "name": name,
+                "value": "failed",
+                "unit": "",
+                "bar": "",
+                "ok": False,
+                "note": f"status {done.returncode}",
+            }
+        ]
     return json.loads(found[1])
 
 
@@ -48,7 +57,9 @@ def machine() -> str:
     if info.exists():
         match = re.search(r"model name\s*:\s*(.+)", info.read_text())
         model = match[1] if match else model
-    return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+    return (
+        f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+    )
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -57,7 +68,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         value = f"{row['value']:.4g}" if isinstance(row["value"], float) else str(row["value"])
         reached = {True: "yes", False: "**no**", None: ""}[row.get("ok")]
-        lines.append(f"| {row['name']} | {value} {row.get('unit', '')} | {row.get('bar', '')} | {reached} | {row.get('note', '')} |")
+        lines.append(
+            f"| {row['name']} | {value} {row.get('unit', '')} | {row.get('bar', '')} | {reached} | {row.get('note', '')} |"
+        )
     return "\n".join(lines)
 
 

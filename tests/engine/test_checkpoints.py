@@ -5,8 +5,14 @@ import pickle
 import numpy as np
 import pytest
 import torch
-
-from opsin.engine.checkpoints import Checkpoint, fill_module, load_state, read_header, read_published, save_state
+from opsin.engine.checkpoints import (
+    Checkpoint,
+    fill_module,
+    load_state,
+    read_header,
+    read_published,
+    save_state,
+)
 from opsin.engine.errors import CheckpointError
 
 
@@ -38,7 +44,10 @@ def test_state_keeps_optimisers(tmp_path):
     optimizer = torch.optim.Adam(network.parameters())
     network(torch.ones(1, 3)).sum().backward()
     optimizer.step()
-    save_state(tmp_path / "s.safetensors", {"optimizer": optimizer.state_dict(), "rng": np.arange(4), "names": ["a", None]})
+    save_state(
+        tmp_path / "s.safetensors",
+        {"optimizer": optimizer.state_dict(), "rng": np.arange(4), "names": ["a", None]},
+    )
     found = load_state(tmp_path / "s.safetensors")
     again = torch.optim.Adam(network.parameters())
     again.load_state_dict(found["optimizer"])

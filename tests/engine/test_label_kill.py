@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from opsin.engine.labels.journal import Operation
 from opsin.engine.labels.store import LabelStore
 
@@ -55,7 +54,9 @@ def _check(path: Path, reported: int) -> None:
         store.flush()
         connection = sqlite3.connect(path)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        rows = connection.execute("SELECT id, grp, kind, geometry, protected, text, state FROM op ORDER BY id").fetchall()
+        rows = connection.execute(
+            "SELECT id, grp, kind, geometry, protected, text, state FROM op ORDER BY id"
+        ).fetchall()
         connection.close()
         assert rows[-1][0] >= reported or store.durable >= reported
         model = np.zeros((SIZE, SIZE), np.uint8)

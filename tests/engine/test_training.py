@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from opsin.engine.errors import RunError
 from opsin.engine.runs import Run
 from opsin.engine.training import fit

@@ -5,11 +5,10 @@ import threading
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from opsin.engine.errors import WorkspaceError
 from opsin.engine.labels.classes import LabelClass
 from opsin.engine.workspace import DATABASE, Workspace
+from PIL import Image
 
 
 def _picture(path, seed=0, size=(90, 60)):
@@ -36,7 +35,13 @@ def test_everything_survives_reopening(workspace, tmp_path):
     workspace.close()
     with Workspace.open(workspace.folder) as again:
         (found,) = again.items()
-        assert (found.label, found.split, found.patient, found.outlined, found.mpp) == ("positive", "val", "p1", True, 0.5)
+        assert (found.label, found.split, found.patient, found.outlined, found.mpp) == (
+            "positive",
+            "val",
+            "p1",
+            True,
+            0.5,
+        )
         assert found.marked == share > 0
         assert again.scores()[0]["score"] == 0.7 and again.setting("threshold") == 0.4
         assert set(again.labels(found).areas()) == {1}
@@ -71,9 +76,8 @@ def test_workspace_and_slides_move_together(workspace, tmp_path):
     workspace.close()
     shutil.copytree(tmp_path, tmp_path.parent / "moved")
     shutil.rmtree(tmp_path / "slides")
-    with Workspace.open(tmp_path.parent / "moved" / "space") as again:
-        with again.open_slide(again.items()[0]) as slide:
-            assert slide.width == 90
+    with Workspace.open(tmp_path.parent / "moved" / "space") as again, again.open_slide(again.items()[0]) as slide:
+        assert slide.width == 90
 
 
 def test_removing_keeps_the_labels(workspace, tmp_path):

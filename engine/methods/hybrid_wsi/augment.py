@@ -1,7 +1,7 @@
 """Augmentation of training crops, in the published order and with the published limits.
 
-Everything is drawn from one `numpy.random.Generator`, so the same generator state gives the same crop. The limits
-of the colour steps are the defaults of the augmentation library that was used. Colours are changed in 8 bit, as there.
+Everything is drawn from one `numpy.random.Generator`, so the same generator state gives the same crop. The
+limits of the colour steps are the defaults of the augmentation library that was used; all in 8 bit.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ GREY = (0.299, 0.587, 0.114)
 SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
 
 
-def window_in(
-    rng: np.random.Generator, width: int, height: int, tile: int, smallest: int
-) -> tuple[int, int, int]:
+def window_in(rng: np.random.Generator, width: int, height: int, tile: int, smallest: int) -> tuple[int, int, int]:
     """Choose where to cut: a random `tile` x `tile` crop, in it a random square of side `smallest`..`tile`.
 
     Parameters

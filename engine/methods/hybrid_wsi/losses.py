@@ -23,7 +23,5 @@ def pixel_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """
     logits = logits.float().reshape(target.shape)
     counts = (target >= 0).to(logits.dtype)
-    loss = functional.binary_cross_entropy_with_logits(
-        logits, target.clamp(0, 1), weight=counts, reduction="sum"
-    )
+    loss = functional.binary_cross_entropy_with_logits(logits, target.clamp(0, 1), weight=counts, reduction="sum")
     return loss / counts.sum().clamp(min=1)

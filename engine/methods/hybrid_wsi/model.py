@@ -62,9 +62,7 @@ def _project(inputs: int, outputs: int) -> nn.Sequential:
 class Tree(nn.Module):
     """Tree of one level: two blocks and a root, which may take extra children."""
 
-    def __init__(
-        self, inputs: int, outputs: int, stride: int, extra: int = 0, level_root: bool = False
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, extra: int = 0, level_root: bool = False) -> None:
         super().__init__()
         self.tree1 = BasicBlock(inputs, outputs, stride)
         self.tree2 = BasicBlock(outputs, outputs)
@@ -179,7 +177,7 @@ class DLA34Up(nn.Module):
             if isinstance(module, nn.ConvTranspose2d):
                 line = torch.tensor([0.25, 0.75, 0.75, 0.25])
                 module.weight.data.copy_(torch.outer(line, line).expand_as(module.weight))
-        nn.init.xavier_normal_(self.fc[0].weight)
+        nn.init.xavier_normal_(self.fc[0].weight)  # type: ignore[arg-type]
 
     @property
     def encoder(self) -> nn.Module:

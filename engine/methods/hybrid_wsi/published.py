@@ -61,9 +61,7 @@ def load_initial(model: PatchNetwork, path: Path) -> None:
     fill_module(model, tensors, path.name, DEAD)
 
 
-def pack(
-    recipe: HybridRecipe, patch: PatchNetwork, slide: TileClassifier | None, **header: Any
-) -> Checkpoint:
+def pack(recipe: HybridRecipe, patch: PatchNetwork, slide: TileClassifier | None, **header: Any) -> Checkpoint:
     """Return a checkpoint: tensors ``patch.<published name>`` and ``slide.<name>``, the recipe in its header."""
     tensors = {f"patch.{name}": value.detach().cpu() for name, value in patch.state_dict().items()}
     if slide is not None:
@@ -79,9 +77,7 @@ def unpack(checkpoint: Checkpoint) -> Trained:
     if checkpoint.method != METHOD:
         raise CheckpointError(f"This checkpoint is of {checkpoint.method}, not of {METHOD}.")
     recipe = HybridRecipe.checked(checkpoint.header.get("recipe", {}), "the checkpoint's recipe")
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # the initialisation is overwritten: leave the caller's numbers alone
+    with torch.random.fork_rng(devices=[]):  # the initialisation is overwritten: leave the caller's numbers alone
         patch = build(recipe)
         fill_module(patch, _named(checkpoint.tensors, "patch."), "The checkpoint", DEAD)
         slide = None

@@ -57,8 +57,8 @@ def scale_of(slide: Slide, mpp: float, tile: int) -> Scale:
 
 def grey(rgb: np.ndarray) -> np.ndarray:
     """Return OpenCV's 8-bit grey of uint8 [h, w, 3]: (9798 R + 19235 G + 3735 B + 16384) >> 15."""
-    weighted = rgb[..., 0] * np.uint32(9798) + rgb[..., 1] * np.uint32(19235) + rgb[..., 2] * np.uint32(3735)
-    return ((weighted + np.uint32(16384)) >> np.uint32(15)).astype(np.uint8)
+    red, green, blue = (rgb[..., channel].astype(np.uint32) for channel in range(3))
+    return ((red * 9798 + green * 19235 + blue * 3735 + 16384) >> 15).astype(np.uint8)
 
 
 def _closed(dark: np.ndarray, black: np.ndarray) -> np.ndarray:
@@ -84,9 +84,7 @@ def slide_tissue(slide: Slide, size: int = 1024) -> np.ndarray:
     """
     largest = math.sqrt(slide.width * slide.height / LARGEST_THUMBNAIL)
     wanted = max(1.0, largest, THUMBNAIL_DOWNSAMPLE * size / 1024)
-    nearest = min(
-        range(len(slide.levels)), key=lambda i: abs(math.log(slide.levels[i].downsample_x / wanted))
-    )
+    nearest = min(range(len(slide.levels)), key=lambda i: abs(math.log(slide.levels[i].downsample_x / wanted)))
     level = slide.levels[nearest]
     whole = 0.5 <= level.downsample_x / wanted <= 2 and level.width * level.height <= 2 * LARGEST_THUMBNAIL
     if whole:
@@ -106,9 +104,7 @@ def slide_tissue(slide: Slide, size: int = 1024) -> np.ndarray:
     return _closed(dark, black)
 
 
-def _positions(
-    mask_side: int, side: int, size: int, overlap: float, edges: bool
-) -> list[tuple[int, int, int]]:
+def _positions(mask_side: int, side: int, size: int, overlap: float, edges: bool) -> list[tuple[int, int, int]]:
     """Return (level-0 corner, first and last+1 mask pixel) along one axis."""
     ratio = mask_side / side
     span = max(1, round(size * ratio))

@@ -1,0 +1,113 @@
+"""Slides of all vendors whose files are no plain tiled TIFF, through OpenSlide."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import SlideError
+from .slides import Level, Slide, mpp_of_resolution
+
+TILE = 512
+
+
+class OpenSlideSlide(Slide):
+    """One OpenSlide handle (thread-safe by itself); transparent pixels are laid on white.
+
+    An OpenSlide handle is dead after its first error, so the handle is renewed then: one damaged place does not cost
+    the rest of the slide.
+    """
+
+    reader = "OpenSlide"
+
+    def __init__(self, path: Path) -> None:
+        import openslide
+
+        super().__init__(path)
+        self._renewing = threading.Lock()
+        self._handle: openslide.OpenSlide | None = openslide.OpenSlide(str(path))
+        properties = self._handle.properties
+        self.vendor = properties.get("openslide.vendor", "unknown")
+        width, height = self._handle.dimensions
+        for level_width, level_height in self._handle.level_dimensions:
+            self.levels.append(Level(level_width, level_height, width / level_width, height / level_height, TILE, TILE))
+        self._set_scale(properties)
+
+    @classmethod
+    def try_open(cls, path: Path, reasons: list[str]) -> OpenSlideSlide | None:
+        """The slide, or None with the reason added to `reasons`."""
+        try:
+            import openslide
+        except (ImportError, OSError) as error:
+            reasons.append(f"OpenSlide is not installed properly: {error}")
+            return None
+        try:
+            return cls(path)
+        except openslide.OpenSlideUnsupportedFormatError:
+            reasons.append("OpenSlide does not know the format")
+        except openslide.OpenSlideError as error:
+            reasons.append(f"OpenSlide: {error}")
+        return None
+
+    def _set_scale(self, properties: Mapping[str, str]) -> None:
+        self.magnification = _number(properties.get("openslide.objective-power"))
+        x, y = _number(properties.get("openslide.mpp-x")), _number(properties.get("openslide.mpp-y"))
+        mpp = (x + y) / 2 if x and y else x or y
+        if mpp is None:
+            return
+        if self.vendor == "generic-tiff":
+            self._set_mpp(mpp_of_resolution(10_000.0 / mpp, 3), "file (resolution tag)")
+        else:
+            self._set_mpp(mpp, "file (Aperio MPP)" if self.vendor == "aperio" else f"file ({self.vendor})")
+
+    def _pixels(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
+        import openslide
+
+        handle = self._handle
+        if handle is None:
+            raise SlideError(f"{self.path.name} is closed.")
+        size = self.levels[level]
+        corner = (round(x * size.downsample_x), round(y * size.downsample_y))
+        try:
+            rgba = np.asarray(handle.read_region(corner, level, (width, height)))
+        except openslide.OpenSlideError as error:
+            self._renew(handle)
+            raise SlideError(
+                f"{self.path.name}: the tile at x {corner[0]}, y {corner[1]} (level {level}, {width} x {height} px) cannot be "
+                f"read: {error}. Copy the slide again if this happens often."
+            ) from error
+        return on_white(rgba)
+
+    def _renew(self, dead: object) -> None:
+        import openslide
+
+        with self._renewing:
+            if self._handle is dead:
+                try:
+                    self._handle = openslide.OpenSlide(str(self.path))
+                except openslide.OpenSlideError:
+                    self._handle = None  # the file itself is gone; further reads say so
+
+    def close(self) -> None:
+        # Threads that are reading hold the handle; it is freed when the last of them lets go.
+        self._handle = None
+
+
+def on_white(rgba: np.ndarray) -> np.ndarray:
+    """Lay uint8 [h, w, 4] (alpha not multiplied in) on white: uint8 [h, w, 3]."""
+    alpha = rgba[..., 3]
+    if alpha.min() == 255:
+        return np.ascontiguousarray(rgba[..., :3])
+    weight = alpha[..., None].astype(np.uint16)
+    return ((rgba[..., :3] * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text) if text else None
+    except ValueError:
+        return None
+    return value if value and value > 0 else None

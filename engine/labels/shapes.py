@@ -1,0 +1,119 @@
+"""Outline: a named region as annotation files hold it, and its repair.
+
+Coordinates are (x, y) in level-0 pixels, x right, y down; rings are not closed (the first point is not repeated).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import shapely
+from shapely.geometry import MultiPolygon, Polygon
+
+Kind = Literal["polygon", "spline", "rectangle", "point", "line"]
+AREAL: tuple[Kind, ...] = ("polygon", "spline", "rectangle")
+LARGEST = 1e9
+"""No slide is that wide: a coordinate beyond it is garbage, not a place."""
+
+
+@dataclass
+class Outline:
+    """One annotation.
+
+    Attributes
+    ----------
+    rings : list of float64 [N, 2] arrays of (x, y), level-0 px; the first is the outer ring, the others are holes. For
+        the kinds ``point`` and ``line`` one array with the points.
+    class_name : ASAP group or QuPath class as the file spells it; empty when it has none.
+    color : ``"#rrggbb"``.
+    exclude : the area is *not* of the class it lies in; applied after all others whatever the file order.
+    object_type : what QuPath calls the object (annotation, detection, cell, tile).
+    """
+
+    name: str
+    rings: list[np.ndarray]
+    class_name: str = ""
+    color: str = "#F4FA58"
+    exclude: bool = False
+    kind: Kind = "polygon"
+    object_type: str = "annotation"
+
+    @property
+    def areal(self) -> bool:
+        return self.kind in AREAL
+
+    @property
+    def title(self) -> str:
+        """How reports call it."""
+        return f"'{self.name}'" + (f" ({self.class_name})" if self.class_name else "")
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Smallest and largest x and y: (x0, y0, x1, y1)."""
+        points = np.concatenate(self.rings)
+        x0, y0 = points.min(axis=0)
+        x1, y1 = points.max(axis=0)
+        return float(x0), float(y0), float(x1), float(y1)
+
+    def moved(self, dx: float, dy: float) -> Outline:
+        """Return a copy shifted by (dx, dy) level-0 px."""
+        return replace(self, rings=[ring + (dx, dy) for ring in self.rings])
+
+
+class Outlines(list[Outline]):
+    """What a reader returns: the outlines and, in words, what it had to repair or leave out."""
+
+    def __init__(self, outlines: Iterable[Outline] = ()) -> None:
+        super().__init__(outlines)
+        self.repaired: list[str] = []
+        self.skipped: list[str] = []
+
+
+@dataclass
+class Repair:
+    """Result of `repair`: valid polygons that do not overlap each other, and whether anything had to change."""
+
+    polygons: list[Polygon] = field(default_factory=list)
+    changed: bool = False
+
+
+def usable(points: np.ndarray) -> bool:
+    """True when all coordinates are finite and could lie on a slide."""
+    return bool(np.isfinite(points).all() and (np.abs(points) < LARGEST).all())
+
+
+def repair(outline: Outline) -> Repair:
+    """Return the area of an areal outline as valid polygons.
+
+    Rings that cross or touch themselves are repaired with shapely's ``make_valid`` (method "structure": overlapping
+    loops are joined, as the non-zero rule of ASAP does); only areal parts are kept. A valid outline comes back
+    untouched. No polygon is left when the outline encloses nothing.
+    """
+    rings = [ring for ring in outline.rings if len(ring) >= 3]
+    if not rings or len(outline.rings[0]) < 3:
+        return Repair([], True)
+    polygon = Polygon(rings[0], rings[1:])
+    if polygon.is_valid and polygon.area > 0:
+        return Repair([polygon], len(rings) != len(outline.rings))
+    return Repair(areal_parts(shapely.make_valid(polygon, method="structure", keep_collapsed=False)), True)
+
+
+def areal_parts(geometry: shapely.Geometry) -> list[Polygon]:
+    """Return the polygons with an area that a geometry of any kind contains."""
+    return [part for part in shapely.get_parts(_flat(geometry)) if isinstance(part, Polygon) and part.area > 0]
+
+
+def _flat(geometry: shapely.Geometry) -> np.ndarray:
+    """Parts of a collection, opened until no multi-part geometry of another kind is left."""
+    parts = shapely.get_parts(geometry)
+    if any(isinstance(part, MultiPolygon) or part.geom_type == "GeometryCollection" for part in parts):
+        return np.concatenate([_flat(part) for part in parts])
+    return parts
+
+
+def polygon_rings(polygon: Polygon) -> list[np.ndarray]:
+    """Rings of a shapely polygon as float64 [N, 2] arrays, outer first, not closed."""
+    return [shapely.get_coordinates(ring)[:-1] for ring in (polygon.exterior, *polygon.interiors)]

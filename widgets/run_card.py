@@ -1,0 +1,419 @@
+"""The card of one job: how far it is, what it reports, and what can be asked of it; also of a finished run, read-only."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtGui import QColor, QHideEvent, QPainter, QPaintEvent, QShowEvent
+from qtpy.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..engine.jobs import Job
+from .plots import CurvePlot
+from .texts import ErrorLabel, MutedLabel
+from .theme import colors
+
+PERIOD = 200
+"""ms between two updates of a visible card: 5 Hz."""
+
+PATIENCE = 3.0
+"""Seconds a request may wait before the card offers to end the process."""
+
+STALE = 5.0
+"""Seconds without a heartbeat after which the card says so."""
+
+ALL = frozenset({"pause", "resume", "stop", "cancel", "kill"})
+
+STATE_WORDS = {
+    "queued": "Waiting",
+    "starting": "Starting",
+    "running": "Running",
+    "pausing": "Pausing…",
+    "paused": "Paused",
+    "stopping": "Stopping…",
+    "cancelling": "Cancelling…",
+    "done": "Done",
+    "stopped": "Stopped",
+    "cancelled": "Cancelled",
+    "failed": "Failed",
+    "interrupted": "Interrupted",
+    "unreadable": "Unreadable",
+}
+
+
+class RunCard(QFrame):
+    """Shows a `Job`. Asking is answered at once; the rest is brought up to date five times a second while visible.
+
+    Signals
+    -------
+    resume_requested : go on with this stopped, failed or interrupted run.
+    """
+
+    resume_requested = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("kind", "card")
+        self.job: Job | None = None
+        self.resumable = False
+        self._dirty: set[str] = set()
+        self._logged = ""
+        self._last_beat = 0.0
+        self._build()
+        self._timer = QTimer(self)
+        self._timer.setInterval(PERIOD)
+        self._timer.timeout.connect(self.update_now)
+
+    # ---- the parts --------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(12, 12, 12, 12)
+        layout.setSpacing(8)
+        head = QHBoxLayout()
+        head.setSpacing(8)
+        self.dot = StateDot()
+        self.state = QLabel()
+        self.state.setProperty("kind", "section")
+        self.title = MutedLabel()
+        self.title.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        head.addWidget(self.dot)
+        head.addWidget(self.state)
+        head.addWidget(self.title, 1)
+        layout.addLayout(head)
+
+        line = QHBoxLayout()
+        self.phase = QLabel()
+        self.phase.setWordWrap(True)
+        self.left = MutedLabel()
+        line.addWidget(self.phase, 1)
+        line.addWidget(self.left)
+        layout.addLayout(line)
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setRange(0, 1000)
+        self.bar.setAccessibleName("Progress")
+        layout.addWidget(self.bar)
+        self.facts = MutedLabel(wrap=True)
+        layout.addWidget(self.facts)
+        self.error = ErrorLabel()
+        layout.addWidget(self.error)
+
+        self.offer = QFrame()
+        self.offer.setProperty("banner", "warning")
+        offered = QVBoxLayout(self.offer)
+        offered.setContentsMargins(12, 8, 12, 8)
+        text = QLabel("A batch is taking long.")
+        text.setWordWrap(True)
+        self.kill = QPushButton("End the process and keep the last checkpoint")
+        self.kill.clicked.connect(lambda: self.job and self.job.kill())
+        offered.addWidget(text)
+        offered.addWidget(self.kill, 0, Qt.AlignmentFlag.AlignLeft)
+        layout.addWidget(self.offer)
+
+        layout.addWidget(self._make_buttons())
+        layout.addWidget(self._make_question())
+        self.loss = CurvePlot("Loss")
+        self.metrics = CurvePlot("Metrics", unit_range=True)
+        layout.addWidget(self.loss)
+        layout.addWidget(self.metrics)
+        layout.addStretch(0)
+
+        self.log_toggle = QToolButton()
+        self.log_toggle.setText("Log")
+        self.log_toggle.setCheckable(True)
+        self.log_toggle.setArrowType(Qt.ArrowType.RightArrow)
+        self.log_toggle.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.log_toggle.toggled.connect(self._show_log)
+        layout.addWidget(self.log_toggle, 0, Qt.AlignmentFlag.AlignLeft)
+        self.log = QPlainTextEdit()
+        self.log.setReadOnly(True)
+        self.log.setMaximumBlockCount(2000)
+        self.log.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        self.log.setMinimumHeight(140)
+        self.log.setAccessibleName("Log")
+        self.log.hide()
+        layout.addWidget(self.log)
+        self.stack = QPlainTextEdit()
+        self.stack.setReadOnly(True)
+        self.stack.setMinimumHeight(120)
+        self.stack.setAccessibleName("What the worker is doing")
+        self.stack.hide()
+        layout.addWidget(self.stack)
+
+    def _make_buttons(self) -> QWidget:
+        self.buttons = QWidget()
+        row = QHBoxLayout(self.buttons)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(8)
+        self.pause = QPushButton("Pause")
+        self.pause.setToolTip("Hold at the next batch; nothing is lost")
+        self.pause.clicked.connect(self._pause_or_resume)
+        self.stop = QPushButton("Stop and keep")
+        self.stop.setToolTip("Save a checkpoint at the next batch and end; the run can be resumed")
+        self.stop.clicked.connect(lambda: self.job and self.job.stop())
+        self.cancel = QPushButton("Discard…")
+        self.cancel.setProperty("kind", "danger")
+        self.cancel.setToolTip("End and throw away everything this run has made")
+        self.cancel.clicked.connect(lambda: self._ask(True))
+        self.resume = QPushButton("Resume")
+        self.resume.setProperty("kind", "primary")
+        self.resume.setToolTip("Go on from the last checkpoint")
+        self.resume.clicked.connect(self.resume_requested)
+        for button in (self.resume, self.pause, self.stop, self.cancel):
+            row.addWidget(button)
+        row.addStretch(1)
+        return self.buttons
+
+    def _make_question(self) -> QWidget:
+        """Return the question asked in place before a run is thrown away."""
+        self.question = QFrame()
+        self.question.setProperty("banner", "error")
+        box = QVBoxLayout(self.question)
+        box.setContentsMargins(12, 8, 12, 8)
+        self.question_text = QLabel("Throw away this run and everything it has made?")
+        self.question_text.setWordWrap(True)
+        box.addWidget(self.question_text)
+        row = QHBoxLayout()
+        self.discard = QPushButton("Discard the run")
+        self.discard.setProperty("kind", "danger")
+        self.discard.clicked.connect(self._discard)
+        self.keep = QPushButton("Go on")
+        self.keep.clicked.connect(lambda: self._ask(False))
+        row.addWidget(self.keep)
+        row.addWidget(self.discard)
+        row.addStretch(1)
+        box.addLayout(row)
+        self.question.hide()
+        return self.question
+
+    # ---- what is shown ----------------------------------------------------------------------------------
+
+    def set_job(self, job: Job | None, title: str = "", resumable: bool = False) -> None:
+        """Show another job, or nothing.
+
+        Parameters
+        ----------
+        resumable : the run is not at work and can go on: offer that.
+        """
+        if self.job is not None:
+            self.job.changed.disconnect(self._changed)
+        self.job, self.resumable = job, resumable
+        self._logged = ""
+        self._last_beat = 0.0
+        self.log.clear()
+        self.question.hide()
+        self.title.setText(title or (job.spec.title if job else ""))
+        self.title.setToolTip(self.title.text())
+        if job is not None:
+            job.changed.connect(self._changed)
+            self._dirty = {"state", "phase", "progress", "metrics", "log", "heartbeat"}
+            self.update_now()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._dirty |= {"state", "phase", "progress", "metrics", "log", "heartbeat"}
+        self.update_now()
+        self._timer.start()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self._timer.stop()
+
+    def _changed(self, what: set[str]) -> None:
+        self._dirty |= what
+        if "heartbeat" in what:
+            self._last_beat = time.monotonic()
+        if "state" in what:
+            self._show_state()
+
+    def update_now(self) -> None:
+        """Bring everything up to date that changed since the last time."""
+        job = self.job
+        if job is None:
+            return
+        dirty, self._dirty = self._dirty, set()
+        self._show_state()
+        self._show_progress(job)
+        if dirty & {"log", "phase", "state"} and self.log.isVisible():
+            self._append_log(job)
+        if "metrics" in dirty:
+            self._show_curves(job)
+
+    def _show_state(self) -> None:
+        job = self.job
+        if job is None:
+            return
+        state = job.state
+        only = getattr(job.controller, "only", ALL) if job.controller is not None else frozenset()
+        active = state not in STATE_WORDS or not (job.final or state in ("interrupted", "unreadable"))
+        beat = self._last_beat
+        stale = active and state == "running" and beat and time.monotonic() - beat > STALE
+        self.dot.set_state(state, bool(stale))
+        self.state.setText(STATE_WORDS.get(state, state.capitalize()))
+        self.buttons.setVisible((active and bool(only & {"pause", "stop", "cancel"})) or self.resumable)
+        self.resume.setVisible(self.resumable and not active)
+        self.pause.setVisible(active and "pause" in only and job.spec.verb == "train")
+        self.pause.setText("Go on" if state in ("paused", "pausing") else "Pause")
+        self.pause.setEnabled(state in ("running", "paused", "pausing"))
+        self.stop.setVisible(active and "stop" in only)
+        self.stop.setEnabled(state in ("starting", "running", "pausing", "paused"))
+        self.stop.setText("Stop and keep" if job.spec.verb == "train" else "Stop")
+        self.cancel.setVisible(active and "cancel" in only and job.spec.verb == "train")
+        self.cancel.setEnabled(state != "cancelling")
+        waits = state in ("pausing", "stopping", "cancelling") and job.seconds_waited > PATIENCE
+        self.offer.setVisible(active and "kill" in only and (waits or only == {"kill"}))
+        self.kill.setText(
+            "End the process" if state == "cancelling" else "End the process and keep the last checkpoint"
+        )
+        if not active:
+            self.question.hide()
+        self.error.say(job.error if state == "failed" else "")
+
+    def _show_progress(self, job: Job) -> None:
+        beat = job.heartbeat
+        seconds = float(beat.get("seconds") or 0)
+        phase = job.phase or beat.get("phase", "")
+        self.phase.setText(phase[:1].upper() + phase[1:] if not job.final else "")
+        self.phase.setVisible(bool(self.phase.text()))
+        known = bool(job.total)
+        self.bar.setVisible(not job.final and job.state != "queued")
+        if known:
+            self.bar.setRange(0, 1000)
+            self.bar.setValue(round(1000 * job.done / job.total))
+        elif job.state in ("starting", "running"):
+            self.bar.setRange(0, 0)
+        left = job.seconds_left
+        self.left.setText("" if left is None or job.final else f"{duration(left)} left")
+        facts = []
+        if known and not job.final:
+            facts.append(f"{job.done:,.0f} of {job.total:,.0f} {job.what}")
+        if job.started is not None:
+            facts.append(f"{duration((job.ended or time.time()) - job.started)} {'in all' if job.final else 'so far'}")
+        if not job.final and beat.get("memory"):
+            facts.append(f"memory {beat['memory'] / 2**30:.1f} GiB")
+        if not job.final and beat.get("gpu"):
+            facts.append(f"GPU {beat['gpu'] / 2**30:.1f} GiB")
+        if not job.final and seconds > 10:
+            facts.append(f"last batch {duration(seconds)} ago")
+        self.facts.setText("  ·  ".join(facts))
+        stack = "" if job.final else str(beat.get("stack") or "")
+        if stack != self.stack.toPlainText():
+            self.stack.setPlainText(stack)
+        self.stack.setVisible(bool(stack) and self.log_toggle.isChecked())
+        if stack and seconds > 60:
+            self.left.setText("nothing moves; see the log")
+
+    def _show_curves(self, job: Job) -> None:
+        losses = {n: c for n, c in job.metrics.items() if "loss" in n.lower()}
+        shares = {n: c for n, c in job.metrics.items() if n not in losses and is_share(c[1])}
+        self.loss.set_curves(short_names(losses))
+        self.metrics.set_curves(short_names(shares))
+        self.loss.setVisible(bool(losses))
+        self.metrics.setVisible(bool(shares))
+
+    def _show_log(self, shown: bool) -> None:
+        self.log_toggle.setArrowType(Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow)
+        self.log.setVisible(shown)
+        self.stack.setVisible(shown and bool(self.stack.toPlainText()))
+        if shown and self.job is not None:
+            self._append_log(self.job)
+
+    def _append_log(self, job: Job) -> None:
+        """Add the lines that came since the last one shown; the job keeps a bounded number of them."""
+        lines = list(job.log)
+        new = lines
+        if self._logged:
+            places = [i for i, text in enumerate(lines) if text is self._logged]
+            new = lines[places[-1] + 1 :] if places else lines
+        if new:
+            self.log.appendPlainText("\n".join(new))
+            self._logged = lines[-1]
+
+    # ---- what is asked ----------------------------------------------------------------------------------
+
+    def _pause_or_resume(self) -> None:
+        if self.job is not None:
+            if self.job.state in ("paused", "pausing"):
+                self.job.resume()
+            else:
+                self.job.pause()
+
+    def _ask(self, shown: bool) -> None:
+        self.question.setVisible(shown)
+        (self.keep if shown else self.cancel).setFocus()
+
+    def _discard(self) -> None:
+        self.question.hide()
+        if self.job is not None:
+            self.job.cancel()
+
+
+class StateDot(QWidget):
+    """A dot in the colour of a state; hollow when the worker has not been heard of for a while."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._state, self._stale = "", False
+        self.setFixedSize(12, 12)
+
+    def set_state(self, state: str, stale: bool = False) -> None:
+        if (state, stale) != (self._state, self._stale):
+            self._state, self._stale = state, stale
+            self.setToolTip("Nothing heard from the worker for some seconds" if stale else "")
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        color = QColor(state_color(self._state))
+        painter.setPen(color)
+        painter.setBrush(Qt.BrushStyle.NoBrush if self._stale else color)
+        painter.drawEllipse(2, 2, 8, 8)
+        painter.end()
+
+
+def state_color(state: str) -> str:
+    """Return the colour that stands for a state."""
+    c = colors()
+    if state in ("starting", "running"):
+        return c.accent
+    if state in ("pausing", "paused", "stopping", "cancelling", "interrupted"):
+        return c.warning
+    return {"done": c.negative, "failed": c.error, "unreadable": c.error}.get(state, c.control)
+
+
+def duration(seconds: float) -> str:
+    """Return a time span as a person would say it: "45 s", "12 min", "3 h 05 min"."""
+    seconds = max(0, round(seconds))
+    if seconds < 90:
+        return f"{seconds} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+def is_share(values: list[Any]) -> bool:
+    """Tell whether all values lie between 0 and 1, as accuracies, areas under curves and overlaps do."""
+    return bool(values) and min(values) >= 0 and max(values) <= 1
+
+
+def short_names(curves: dict[str, Any]) -> dict[str, Any]:
+    """Drop a prefix that all names share up to a slash: it tells them apart from nothing."""
+    heads = {name.rpartition("/")[0] for name in curves}
+    if len(heads) == 1 and heads != {""}:
+        return {name.rpartition("/")[2]: curve for name, curve in curves.items()}
+    return curves
