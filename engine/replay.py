@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .errors import RunError
 from .jobs import Job, JobSpec
 from .runs import FINAL, Event, read_record
 from .verbs import alive
@@ -46,6 +47,33 @@ def job_of(folder: Path) -> Job:
     )
     job.state = state_of(record)
     return job
+
+
+def resumable(record: dict[str, Any]) -> bool:
+    """Return whether a run with this ``run.json`` can go on: a training that has ended but is not finished."""
+    return record.get("verb", "train") == "train" and state_of(record) in ("stopped", "failed", INTERRUPTED)
+
+
+def resume_spec(folder: Path) -> JobSpec:
+    """Return the job that goes on with the run in `folder`, with the settings it was started with.
+
+    Raises
+    ------
+    RunError : the folder is no run, or the run cannot go on.
+    """
+    folder = Path(folder)
+    record = read_record(folder)
+    if not resumable(record):
+        raise RunError(f"The run in {folder} is {state_of(record)}; there is nothing to resume.")
+    arguments = {
+        "data": record.get("data", ""),
+        "recipe": record.get("recipe") or {},
+        "run": str(folder),
+        "resume": True,
+    }
+    if record.get("preset"):
+        arguments["preset"] = record["preset"]
+    return JobSpec("train", record["method"], arguments, record.get("device", "auto"), folder.name)
 
 
 class EventFile:

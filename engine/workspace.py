@@ -358,6 +358,11 @@ class Workspace:
                 self._stores[item.id] = store
             return store
 
+    def flush(self) -> None:
+        """Wait until all that was painted is on disk: another process is about to read it."""
+        for store in list(self._stores.values()):
+            store.flush()
+
     def update_marked(self, id: str) -> float:
         """Count how much of a slide is labelled and keep it with the item; call it from a background thread."""
         item = self.item(id)

@@ -129,7 +129,9 @@ class SettingsForm(QWidget):
         self.changed.emit()
 
     def _built(self) -> tuple[BaseModel | None, dict[str, str]]:
-        values = {name: row.editor.get() for name, row in self.rows.items()}
+        base = self._baseline
+        hidden = {} if base is None else {n: getattr(base, n) for n in type(base).model_fields if n not in self.rows}
+        values = {**hidden, **{name: row.editor.get() for name, row in self.rows.items()}}
         try:
             return self.model_class(**values), {}
         except ValidationError as error:
@@ -217,11 +219,15 @@ class SettingRow:
 
 
 def grouped(model_class: type[BaseModel]) -> dict[str, list[str]]:
-    """Return heading -> names of settings, in the order of the model, "General" last."""
+    """Return heading -> names of settings, in the order of the model, "General" last.
+
+    Settings of the group "" are left out: the window sets them by itself (what is in sight, the slide's id).
+    """
     groups: dict[str, list[str]] = {}
     for name, info in model_class.model_fields.items():
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
         groups.setdefault(str(extra.get("group", "General")), []).append(name)
+    groups.pop("", None)
     if "General" in groups:
         groups["General"] = groups.pop("General")
     return groups

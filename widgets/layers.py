@@ -21,11 +21,6 @@ def _heatmap(view: SlideViewModel, path: Path, name: str, settings: dict[str, An
     from .slide.model import Overlay
 
     shown = view.overlay(name)
-    if shown is not None and Path(shown.pyramid.path) == path:
-        view.refresh_overlay(name)
-        if settings:
-            view.update_overlay(name, **settings)
-        return
     kept = {} if shown is None else {"threshold": shown.threshold, "opacity": shown.opacity}
     view.add_overlay(Overlay(name, TilePyramid.open(path, readonly=True), **{**kept, **settings}))
 
@@ -64,6 +59,7 @@ class LiveLayers:
         self.view = view
         self.item: str | None = None
         self._paths: dict[str, str] = {}  # overlay name -> path, of what is shown here
+        self._seen: set[tuple[str, float]] = set()  # (path, time) of the previews that are shown
         self._jobs: list[Job] = []
         jobs.added.connect(self.follow)
         for job in jobs.jobs:
@@ -77,7 +73,7 @@ class LiveLayers:
     def set_item(self, item: str | None) -> None:
         """Another slide is open: the newest previews of running jobs for it are shown."""
         self.item = item
-        self._paths = {}
+        self._paths, self._seen = {}, set()
         for job in self._jobs:
             if not job.final:
                 self._changed(job, {"preview"})
@@ -87,7 +83,7 @@ class LiveLayers:
             return
         if "preview" in what:
             for event in list(job.previews.values()):
-                self._show(event["name"], event)
+                self._show(event["name"], event, fresh=True)
         if "result" in what:
             for event in job.results[-20:]:
                 if event.get("kind") in RULES:
@@ -103,13 +99,15 @@ class LiveLayers:
             for name, rects in by_name.items():
                 self.view.refresh_overlay(name, around(rects))
 
-    def _show(self, name: str, event: dict[str, Any]) -> None:
-        path = str(event.get("path"))
-        if event.get("info", {}).get("item") != self.item or self._paths.get(name) == path:
+    def _show(self, name: str, event: dict[str, Any], fresh: bool = False) -> None:
+        """Show what `event` reports; a `fresh` one stands for a new file, also under a path that was shown before."""
+        path, key = str(event.get("path")), (str(event.get("path")), event["time"])
+        if event.get("info", {}).get("item") != self.item or key in self._seen:
             return
-        if path in self._paths.values():  # the finished map is the one that has grown: only read it again
-            name = next(n for n, p in self._paths.items() if p == path)
-            self.view.refresh_overlay(name)
+        self._seen.add(key)
+        known = next((n for n, p in self._paths.items() if p == path), None)
+        if known is not None and not fresh:  # the finished map is the one that has grown: only read it again
+            self.view.refresh_overlay(known)
         elif show(self.view, event["kind"], path, name):
             self._paths[name] = path
 

@@ -44,10 +44,13 @@ def thin_curve(x: Sequence[float], y: Sequence[float], limit: int = MAX_POINTS) 
 class CurvePlot(QWidget):
     """Curves over steps, with a line above that names each and gives its last value."""
 
-    def __init__(self, title: str, unit_range: bool = False, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, title: str, unit_range: bool = False, points: bool = False, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self.title = title
         self._unit_range = unit_range
+        self._points = points
         self._data: dict[str, tuple[Sequence[float], Sequence[float]]] = {}
         self._drawn: dict[str, int] = {}
         self._plot: Any = None
@@ -92,8 +95,10 @@ class CurvePlot(QWidget):
             if name not in self._items:
                 self._items[name] = self._plot.plot(pen=self._pen(shade), antialias=True)
             if self._drawn.get(name) != len(x):
-                symbol = "o" if len(x) == 1 else None
-                self._items[name].setData(*thin_curve(x, y), symbol=symbol, symbolSize=5)
+                symbol = "o" if self._points or len(x) == 1 else None
+                self._items[name].setData(
+                    *thin_curve(x, y), symbol=symbol, symbolSize=5, symbolBrush=shade, symbolPen=None
+                )
                 self._drawn[name] = len(x)
             value = f"{y[-1]:.4g}" if len(y) and y[-1] is not None else "-"
             words.append(f'<span style="color:{shade}">{escape(name)} <b>{value}</b></span>')

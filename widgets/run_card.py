@@ -128,8 +128,10 @@ class RunCard(QFrame):
         layout.addWidget(self._make_question())
         self.loss = CurvePlot("Loss")
         self.metrics = CurvePlot("Metrics", unit_range=True)
-        layout.addWidget(self.loss)
-        layout.addWidget(self.metrics)
+        self.rounds = CurvePlot("By round", points=True)
+        for plot in (self.loss, self.metrics, self.rounds):
+            plot.hide()
+            layout.addWidget(plot)
         layout.addStretch(0)
 
         self.log_toggle = QToolButton()
@@ -318,12 +320,12 @@ class RunCard(QFrame):
             self.left.setText("nothing moves; see the log")
 
     def _show_curves(self, job: Job) -> None:
-        losses = {n: c for n, c in job.metrics.items() if "loss" in n.lower()}
-        shares = {n: c for n, c in job.metrics.items() if n not in losses and is_share(c[1])}
-        self.loss.set_curves(short_names(losses))
-        self.metrics.set_curves(short_names(shares))
-        self.loss.setVisible(bool(losses))
-        self.metrics.setVisible(bool(shares))
+        by_step, by_round = split_curves(job.metrics)
+        losses = {n: c for n, c in by_step.items() if "loss" in n.lower()}
+        shares = {n: c for n, c in by_step.items() if n not in losses and is_share(n, c[1])}
+        for plot, curves in ((self.loss, losses), (self.metrics, shares), (self.rounds, by_round)):
+            plot.set_curves(short_names(curves))
+            plot.setVisible(bool(curves))
 
     def _show_log(self, shown: bool) -> None:
         self.log_toggle.setArrowType(Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow)
@@ -406,9 +408,19 @@ def duration(seconds: float) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
-def is_share(values: list[Any]) -> bool:
+def is_share(name: str, values: list[Any]) -> bool:
     """Tell whether all values lie between 0 and 1, as accuracies, areas under curves and overlaps do."""
-    return bool(values) and min(values) >= 0 and max(values) <= 1
+    return not name.startswith("seconds") and bool(values) and min(values) >= 0 and max(values) <= 1
+
+
+def split_curves(curves: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tell curves that count training steps from those that count rounds: their axes have nothing in common.
+
+    A curve counts rounds when it has few points, at small numbers, while another goes on far beyond them.
+    """
+    longest = max((steps[-1] for steps, _ in curves.values() if steps), default=0)
+    rounds = {n: c for n, c in curves.items() if len(c[0]) <= 50 and c[0][-1] <= 50 and longest > 3 * c[0][-1]}
+    return {n: c for n, c in curves.items() if n not in rounds}, rounds
 
 
 def short_names(curves: dict[str, Any]) -> dict[str, Any]:

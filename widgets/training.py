@@ -1,0 +1,328 @@
+"""The panel that starts a training: method, preset, device, what it will be trained on, every setting, Train."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import yaml
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtGui import QHideEvent, QShowEvent
+from qtpy.QtWidgets import (
+    QApplication,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..engine.devices import list_devices
+from ..engine.errors import OpsinError
+from ..engine.jobs import Job, JobSpec
+from ..engine.method import Method, get_method, method_names
+from ..engine.runs import plain
+from .editors import QuietComboBox
+from .forms import SettingsForm
+from .texts import ErrorLabel, MutedLabel, heading
+
+DEFAULTS = "published values"
+
+
+class TrainingPanel(QWidget):
+    """Start trainings on the slides of a workspace.
+
+    Parameters
+    ----------
+    workspace : the open `Workspace`, or None.
+    jobs : where trainings are submitted, see `gui/jobs.py`.
+
+    Signals
+    -------
+    started(Job) : a training was submitted.
+    """
+
+    started = Signal(object)
+    _workspace_changed = Signal(str)
+
+    def __init__(self, workspace: Any, jobs: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.workspace: Any = None
+        self.jobs = jobs
+        self.form: SettingsForm | None = None
+        self._method: Method | None = None
+        self._build()
+        self._workspace_changed.connect(self._on_workspace)
+        self._clock = QTimer(self)
+        self._clock.setInterval(2000)
+        self._clock.timeout.connect(self._show_devices)
+        self._show_devices()
+        self.set_workspace(workspace)
+        self.method.addItems(method_names())
+
+    # ---- the parts --------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(12, 12, 12, 12)
+        column.setSpacing(8)
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(8)
+        grid.setVerticalSpacing(8)
+        grid.setColumnMinimumWidth(0, 128)
+        grid.setColumnStretch(1, 1)
+        self.method, self.preset, self.device = QuietComboBox(), QuietComboBox(), QuietComboBox()
+        for row, (text, combo) in enumerate(
+            (("&Method", self.method), ("&Preset", self.preset), ("&Device", self.device))
+        ):
+            label = QLabel(text)
+            label.setBuddy(combo)
+            grid.addWidget(label, row, 0)
+            grid.addWidget(combo, row, 1)
+            combo.setAccessibleName(text.replace("&", ""))
+            combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        column.addLayout(grid)
+        self.about = MutedLabel(wrap=True)
+        column.addWidget(self.about)
+
+        column.addWidget(heading("Trained on"))
+        self.summary = QLabel()
+        self.summary.setWordWrap(True)
+        column.addWidget(self.summary)
+        self.warnings = QLabel()
+        self.warnings.setProperty("kind", "warning")
+        self.warnings.setWordWrap(True)
+        column.addWidget(self.warnings)
+        self._form_place = QVBoxLayout()
+        column.addLayout(self._form_place)
+        column.addStretch(1)
+        self.scroll = QScrollArea()
+        self.scroll.setWidgetResizable(True)
+        self.scroll.setFrameShape(QFrame.Shape.NoFrame)
+        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.scroll.setWidget(inside)
+        layout.addWidget(self.scroll, 1)
+        layout.addWidget(self._make_foot())
+        self.method.currentTextChanged.connect(self.set_method)
+        self.preset.currentTextChanged.connect(self._choose_preset)
+        self.device.currentIndexChanged.connect(lambda _: self._refresh())
+
+    def _make_foot(self) -> QWidget:
+        foot = QFrame()
+        foot.setProperty("kind", "panel")
+        column = QVBoxLayout(foot)
+        column.setContentsMargins(12, 8, 12, 12)
+        column.setSpacing(8)
+        line = QFrame()
+        line.setProperty("kind", "line")
+        column.addWidget(line)
+        self.problem = ErrorLabel()
+        column.addWidget(self.problem)
+        self.train = QPushButton("Train")
+        self.train.setProperty("kind", "primary")
+        self.train.setMinimumHeight(36)
+        self.train.clicked.connect(self.start)
+        column.addWidget(self.train)
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        self.command = QLineEdit()
+        self.command.setReadOnly(True)
+        self.command.setAccessibleName("Command that does the same")
+        self.command.setToolTip("The same training from the shell")
+        copy = QPushButton("Copy as command")
+        copy.clicked.connect(lambda: QApplication.clipboard().setText(self.command.text()))
+        row.addWidget(self.command, 1)
+        row.addWidget(copy)
+        column.addLayout(row)
+        return foot
+
+    # ---- what is chosen ---------------------------------------------------------------------------------
+
+    def set_workspace(self, workspace: Any) -> None:
+        """Work on another workspace, or on none."""
+        if self.workspace is not None:
+            self.workspace.changed.disconnect(self._workspace_changed.emit)
+        self.workspace = workspace
+        if workspace is not None:
+            workspace.changed.connect(self._workspace_changed.emit)  # also from other threads
+        self._refresh()
+
+    def set_method(self, name: str) -> None:
+        """Show the presets and the form of another method."""
+        if not name or (self._method is not None and self._method.name == name):
+            return
+        self._method = get_method(name)
+        self.about.setText(f"{self._method.title}. {self._method.paper}")
+        if self.form is not None:
+            self._form_place.removeWidget(self.form)
+            self.form.deleteLater()
+        self.form = SettingsForm(self._method.Recipe)
+        self.form.changed.connect(self._refresh)
+        self._form_place.addWidget(self.form)
+        presets = self._method.presets()
+        self.preset.blockSignals(True)
+        self.preset.clear()
+        self.preset.addItems(presets or [DEFAULTS])
+        first = next((name for name in ("quick", "workstation") if name in presets), "")
+        self.preset.setCurrentIndex(max(0, self.preset.findText(first)))
+        self.preset.blockSignals(False)
+        self._choose_preset(self.preset.currentText())
+
+    def _choose_preset(self, name: str) -> None:
+        if self._method is None or self.form is None:
+            return
+        try:
+            recipe = self._method.recipe(None if name == DEFAULTS else name)
+        except OpsinError as error:
+            self.problem.say(str(error))
+            return
+        self.form.set_value(recipe)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._show_devices()
+        self._refresh()
+        self._clock.start()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self._clock.stop()
+
+    def _show_devices(self) -> None:
+        devices = list_devices()
+        if [self.device.itemData(i) for i in range(self.device.count())] != [d.id for d in devices]:
+            chosen = self.device.currentData()
+            self.device.blockSignals(True)
+            self.device.clear()
+            for device in devices:
+                self.device.addItem("", device.id)
+            self.device.setCurrentIndex(max(0, self.device.findData(chosen)))
+            self.device.blockSignals(False)
+        for index, device in enumerate(devices):
+            self.device.setItemText(index, device.summary)
+            self.device.setItemData(index, device.summary, Qt.ItemDataRole.ToolTipRole)
+
+    def _on_workspace(self, what: str) -> None:
+        if what == "items" and self.isVisible():
+            self._refresh()
+
+    # ---- what it says -----------------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        items = self.workspace.items() if self.workspace is not None else []
+        summary, warnings = describe_items(items)
+        self.summary.setText(summary)
+        self.warnings.setText("\n".join(warnings))
+        self.warnings.setVisible(bool(warnings))
+        self.command.setText(self.command_text())
+        self.command.setCursorPosition(0)
+        problem = self.obstacle()
+        self.train.setEnabled(not problem)
+        self.train.setToolTip(problem or "Start the training in the background")
+        self.problem.say(problem if self.workspace is not None and items else "")
+
+    def obstacle(self) -> str:
+        """Return one sentence about why a training cannot start, empty when it can."""
+        if self.workspace is None:
+            return "Open a workspace first."
+        if not self.workspace.items():
+            return "Add slides to the workspace first."
+        if self.form is None:
+            return "No method is installed."
+        if not self.form.valid:
+            return "A setting above needs attention."
+        return ""
+
+    def command_text(self) -> str:
+        """Return the shell command that starts the same training."""
+        if self._method is None or self.form is None:
+            return ""
+        preset = self.preset.currentText()
+        words = ["opsin", "train", self._method.name]
+        words += ["--data", str(self.workspace.folder) if self.workspace is not None else "WORKSPACE"]
+        words += ["--recipe", "paper" if preset == DEFAULTS else preset]
+        for name in self.form.differences():
+            value = yaml.safe_dump(plain(self.form.rows[name].editor.get()), default_flow_style=True)
+            words += ["--set", f"{name}={value.replace('...', '').strip()}"]
+        words += ["--device", self.device.currentData() or "auto"]
+        return shlex.join(words)
+
+    # ---- what it does -----------------------------------------------------------------------------------
+
+    def start(self) -> Job | None:
+        """Submit the training that is shown; None when something stands in the way, which is then said."""
+        problem = self.obstacle()
+        if problem:
+            self.problem.say(problem)
+            return None
+        assert self._method is not None and self.form is not None
+        try:
+            job = self.jobs.submit(self.make_spec())
+        except OpsinError as error:
+            self.problem.say(str(error))
+            return None
+        self.started.emit(job)
+        return job
+
+    def make_spec(self) -> JobSpec:
+        """Return the job as it would be submitted now, with a new run folder."""
+        assert self._method is not None and self.form is not None and self.workspace is not None
+        recipe = self.form.value().model_dump()
+        changes = len(self.form.differences())
+        preset = self.preset.currentText()
+        if changes:
+            preset += f" + {changes} change{'s' if changes > 1 else ''}"
+        self.workspace.flush()
+        folder = self.workspace.new_run_folder(self._method.name)
+        arguments = {
+            "data": str(self.workspace.folder),
+            "recipe": recipe,
+            "run": str(folder),
+            "resume": False,
+            "preset": preset,
+        }
+        return JobSpec("train", self._method.name, arguments, self.device.currentData() or "auto", folder.name)
+
+
+def describe_items(items: list[Any]) -> tuple[str, list[str]]:
+    """Return what a training would use, in words, and what is missing, one sentence each."""
+    if not items:
+        return "No slides yet.", []
+    training = [item for item in items if item.split in (None, "train")]
+    held = {name: sum(item.split == name for item in items) for name in ("val", "test")}
+    drawn = [item for item in training if item.marked > 0 or item.outlined]
+    positive = sum(item.label == "positive" for item in training)
+    negative = sum(item.label == "negative" for item in training)
+    unknown = len(training) - positive - negative
+    parts = [
+        f"<b>{count(len(training), 'slide')}</b> for training: {len(drawn)} outlined, "
+        f"{positive} positive, {negative} negative" + (f", {unknown} without a label" if unknown else "")
+    ]
+    if held["val"] or held["test"]:
+        parts.append(f"Held back: {held['val']} for validation, {held['test']} for testing")
+    warnings = []
+    if not training:
+        warnings.append("All slides are held back; give some the split “train”.")
+    elif not drawn:
+        warnings.append("No training slide is outlined: paint the lesions on at least one.")
+    if training and not positive:
+        warnings.append("No training slide is labelled positive.")
+    if training and not negative:
+        warnings.append("No training slide is labelled negative.")
+    if not held["val"] and not held["test"]:
+        warnings.append("No slide is held back, so results cannot be judged on slides the network has not seen.")
+    return ".<br>".join(parts) + ".", warnings
+
+
+def count(number: int, word: str) -> str:
+    """Return "1 slide", "2 slides"."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
