@@ -1,1 +1,1 @@
-"""Measures that two or more methods share; numpy only, tested against scikit-learn."""
+"""Metrics that methods share; numpy only, tested against scikit-learn."""

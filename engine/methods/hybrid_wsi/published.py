@@ -10,6 +10,7 @@ import torch
 
 from ...checkpoints import Checkpoint, fill_module, read_header, read_published
 from ...errors import CheckpointError
+from ...files import replacing
 from .model import DLA34Up, PatchNetwork, build
 from .settings import HybridRecipe
 
@@ -38,6 +39,20 @@ def import_published(path: Path) -> Checkpoint:
     model = DLA34Up()
     fill_module(model, read_published(path), path.name, DEAD)
     return pack(HybridRecipe(), model, None, source=path.name)
+
+
+def export(checkpoint: Checkpoint, path: Path) -> None:
+    """Write the patch network as an ExportedProgram (``.pt2``): float32 RGB [B, 3, H, W] / 255 -> logits [B, 1, H, W]."""
+    path = Path(path)
+    if path.suffix != ".pt2":
+        raise CheckpointError(f"{path.name}: a network is exported as .pt2 (ExportedProgram); choose such a name.")
+    trained = unpack(checkpoint)
+    side = trained.recipe.tile
+    program = torch.export.export(trained.patch, (torch.zeros(1, 3, side, side),))
+    with replacing(path) as temporary:
+        renamed = temporary.with_suffix(".pt2")
+        torch.export.save(program, renamed)
+        renamed.replace(temporary)
 
 
 def load_imagenet(model: PatchNetwork, path: Path) -> None:

@@ -404,6 +404,12 @@ class HybridOptions(Options):
         advanced=True,
     )
 
+    # ---- said by the window, not by the user ---------------------------------------------------------------
+    view: tuple[float, float, float, float] | None = setting(
+        None, "Looked at", "x, y, width, height in level-0 px: tiles nearest to it come first.", group="", advanced=True
+    )
+    item: str | None = setting(None, "Item", "Name under which the results are reported.", group="", advanced=True)
+
     @model_validator(mode="after")
     def _power_of_two(self) -> HybridOptions:
         if self.base is not None and self.base & (self.base - 1):

@@ -58,7 +58,11 @@ def read_tiles(slide: Slide, tiles: Sequence[TileScore], scale: Scale, window: i
     side = window or scale.tile
     found = []
     for tile in tiles:
-        x, y = (tile.px - side * scale.downsample / 2, tile.py - side * scale.downsample / 2) if window else (tile.x, tile.y)
+        x, y = (
+            (tile.px - side * scale.downsample / 2, tile.py - side * scale.downsample / 2)
+            if window
+            else (tile.x, tile.y)
+        )
         try:
             found.append(slide.read_scaled(x, y, side, side, scale.downsample))
         except SlideError:
@@ -164,4 +168,6 @@ class _Quiet(Run):
         self.name = name
 
     def log(self, step: int | None = None, **metrics: float) -> None:
-        super().log(step, **{"slide_loss" if k == "loss" else k: v for k, v in metrics.items() if k != "seconds_per_step"})
+        super().log(
+            step, **{"slide_loss" if k == "loss" else k: v for k, v in metrics.items() if k != "seconds_per_step"}
+        )

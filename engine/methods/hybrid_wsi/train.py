@@ -1,0 +1,364 @@
+"""Training by hybrid supervision, read from top to bottom (arXiv 2107.00934; method card, section 4).
+
+::
+
+    round 0   train the patch network on outlined tiles
+    round r   E-step: let it propose soft pixel labels on all training slides; drop tiles with max(p) < T
+              M-step: train on, on outlined tiles, tiles of negative slides (all zero) and of positive slides (min(V p, 1))
+              stage 2: train the slide classifier on the K most suspicious tiles
+    keep the round whose slide classifier explains the training labels best
+
+Each round takes a new snapshot of the labels. Every part leaves a file when it is finished, so a killed run goes on where it
+was, bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...checkpoints import Checkpoint, load_state, save_state
+from ...errors import OpsinError, RunError
+from ...files import write_json, write_text
+from ...results import Heatmap
+from ...runs import Run
+from ...tiles import TilePyramid
+from ...training import fit
+from .data import Snapshot
+from .heat import map_base, predict_slide
+from .losses import pixel_loss
+from .model import PatchNetwork, build, for_inference
+from .published import load_imagenet, load_initial, pack
+from .settings import HybridRecipe
+from .stage2 import Candidate, TileClassifier, train_stage2
+from .tiles import EStep, Mix, Opened, quantised
+
+
+def train(recipe: HybridRecipe, data: Any, run: Run) -> Checkpoint:
+    """Train on a `data.SlideSet` (or anything with its `snapshot`); see the module's text for the order."""
+    with _folder(run) as folder:
+        return _Training(recipe, data, run, folder).run_rounds()
+
+
+@contextlib.contextmanager
+def _folder(run: Run) -> Iterator[Path]:
+    """The run's folder, or a temporary one for a run that leaves nothing behind."""
+    if run.folder is not None:
+        yield run.folder
+    else:
+        with tempfile.TemporaryDirectory() as name:
+            yield Path(name)
+
+
+class _Training:
+    def __init__(self, recipe: HybridRecipe, data: Any, run: Run, folder: Path) -> None:
+        self.recipe, self.data, self.run, self.folder = recipe, data, run, folder
+        self.problems: set[str] = set()
+        for name in ("checkpoints", "previews", "snapshots", "estep"):
+            (folder / name).mkdir(exist_ok=True)
+        run.phase("build")
+        torch.manual_seed(recipe.seed)
+        self.model: PatchNetwork = build(recipe)
+        if recipe.imagenet_weights:
+            load_imagenet(self.model, Path(recipe.imagenet_weights))
+        if recipe.initial_checkpoint:
+            load_initial(self.model, Path(recipe.initial_checkpoint))
+        self.model.to(run.device)
+
+    def run_rounds(self) -> Checkpoint:
+        recipe, run = self.recipe, self.run
+        # the baseline trains on outlines alone, in one go, for as many steps as all rounds together
+        rounds = 0 if recipe.pixel_labels_only else recipe.rounds
+        losses: dict[int, float] = {}
+        round = 0
+        for round in range(rounds + 1):
+            snapshot = self.data.snapshot(self.folder, round)
+            for problem in snapshot.problems:
+                self._problem(problem)
+            proposals = self._e_step(round, snapshot) if round else {}
+            if run.stopping or not self._m_step(round, snapshot, proposals):
+                break
+            if recipe.stage2 and (round or not rounds):
+                loss = self._stage2(round, rounds, snapshot)
+                if loss is None:
+                    break
+                losses[round] = loss
+                run.log(step=round, slide_classifier_loss=loss)
+        return self._finish(round, losses)
+
+    # ---- the steps ------------------------------------------------------------------------------------------------
+
+    def _e_step(self, round: int, snapshot: Snapshot) -> dict[int, EStep]:
+        """Propose pixel labels with the weights of the round before, on every training slide."""
+        recipe, run = self.recipe, self.run
+        run.phase(f"round {round}: E-step")
+        self._load_round(round - 1)
+        proposals = self._propose(round - 1, snapshot, show=True)
+        maxima: dict[str, list[float]] = {"positive": [], "negative": []}
+        for index, proposed in proposals.items():
+            label = snapshot.samples[index].label
+            if label is not None:
+                maxima["positive" if label else "negative"] += [s.p for s in proposed.scores]
+        bins = np.linspace(0, 1, 21)
+        counts = {name: np.histogram(values, bins)[0].tolist() for name, values in maxima.items()}
+        table = {"round": round, "T": recipe.tile_threshold, "bins": bins.tolist(), **counts}
+        write_json(self.folder / f"tile_maxima_round_{round}.json", table)
+        for name, values in maxima.items():
+            kept = sum(p >= recipe.tile_threshold for p in values)
+            run.log(step=round, **{f"{name}_tiles_kept": kept / max(1, len(values))})
+        return proposals
+
+    def _propose(self, trained: int, snapshot: Snapshot, show: bool) -> dict[int, EStep]:
+        """Run the weights of round `trained` over all training slides; finished slides are read from disk."""
+        recipe, run = self.recipe, self.run
+        found: dict[int, EStep] = {}
+        folder = self.folder / "estep" / f"after_round_{trained}"
+        folder.mkdir(exist_ok=True)
+        network = None
+        chosen = [(i, s) for i, s in enumerate(snapshot.samples) if s.trains]
+        opened = Opened(snapshot.samples, recipe)
+        try:
+            for number, (index, sample) in enumerate(chosen):
+                run.wait_if_paused()
+                if run.stopping:
+                    break
+                path = folder / f"{sample.id}.npz"
+                if not path.exists():
+                    network = network if network is not None else for_inference(self.model, run.device)
+                    try:
+                        proposed = self._over_slide(opened, index, network, trained, show)
+                    except OpsinError as error:
+                        self._problem(f"{sample.name or sample.id} is left out of this round. {error}")
+                        continue
+                    if run.stopping:
+                        break
+                    proposed.save(path)
+                found[index] = EStep.load(path)
+                run.progress(number + 1, len(chosen), f"round {trained + 1}: slides")
+        finally:
+            opened.close()
+        return found
+
+    def _over_slide(self, opened: Opened, index: int, network: PatchNetwork, trained: int, show: bool) -> EStep:
+        recipe, run = self.recipe, self.run
+        slide, _ = opened[index]
+        scale = opened.scale(index)
+        if scale.warning and trained == 0:
+            self._problem(scale.warning)
+        maps: dict[tuple[int, int], np.ndarray] = {}
+
+        def keep(tile: tuple[int, int, int], p: np.ndarray) -> None:
+            if p.max() >= recipe.tile_threshold:
+                maps[tile[0], tile[1]] = quantised(p)
+
+        heatmap = pyramid = None
+        name = f"pseudo labels, round {trained + 1}"
+        if show and run.folder is not None:
+            path = self.folder / "previews" / f"round_{trained + 1}" / f"{opened.samples[index].id}.heat"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for end in ("", "-wal", "-shm"):
+                path.with_name(path.name + end).unlink(missing_ok=True)
+            base = map_base(scale, self.model.stride)
+            pyramid = TilePyramid.create(
+                path, slide.width, slide.height, base=base, reduce="mean", meta={"kind": "heat"}
+            )
+            heatmap = Heatmap(path, name, recipe.threshold)
+            run.preview(heatmap, name, item=opened.samples[index].id, round=trained + 1)
+        try:
+            heat = predict_slide(
+                self.model, slide, scale, _NoProgress(run), overlap=recipe.overlap, batch=min(16, recipe.batch_size),
+                precision="float32" if recipe.precision == "float32" else recipe.precision, heatmap=heatmap,
+                pyramid=pyramid, keep=keep, name=name, prepared=network,
+            )  # fmt: skip
+        finally:
+            if pyramid is not None:
+                pyramid.close()
+        return EStep.collect(heat, maps, recipe.tile_threshold)
+
+    def _m_step(self, round: int, snapshot: Snapshot, proposals: dict[int, EStep]) -> bool:
+        """Train the patch network of this round; False when the user stopped it before the end."""
+        recipe, run = self.recipe, self.run
+        finished = self._round_path(round)
+        if finished.exists():
+            return True
+        run.phase(f"round {round}: load")
+        training = [s if s.trains else None for s in snapshot.samples]
+        samples = [s for s in training if s is not None]
+        places = {id(s): i for i, s in enumerate(samples)}
+        shifted = {
+            places[id(snapshot.samples[i])]: e for i, e in proposals.items() if id(snapshot.samples[i]) in places
+        }
+        opened = Opened(samples, recipe)
+        try:
+            mix = Mix(opened, snapshot.states, recipe, round, shifted, self._problem)
+            if not mix.fine_count:
+                raise RunError(
+                    "No training slide is outlined: mark tumour on a slide, or tick 'Outlined completely' on one, and train again."
+                )
+            run.message(
+                f"Round {round}: {mix.fine_count} outlined tiles, {len(mix.negative)} of negative slides, "
+                f"{len(mix.positive)} pseudo-positive."
+            )
+            steps = self._steps(round, mix.fine_count)
+            optimizer = torch.optim.Adam(self.model.parameters(), recipe.learning_rate)
+            start = 0
+            state_path = self.folder / "checkpoints" / "state.safetensors"
+            if state_path.exists():
+                state = load_state(state_path)
+                if state["round"] == round:
+                    self.model.load_state_dict(state["model"])
+                    optimizer.load_state_dict(state["optimizer"])
+                    start = state["step"]
+            run.phase(f"round {round}: first batch" if not start else f"round {round}: going on at step {start}")
+
+            def save(step: int) -> None:
+                state = {
+                    "round": round,
+                    "step": step,
+                    "model": self.model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                }
+                save_state(state_path, state)
+                run.checkpoint(state_path, step)
+
+            reached = fit(
+                run,
+                self.model,
+                optimizer,
+                steps=steps,
+                start=start,
+                batch=mix.batch,
+                loss=lambda module, batch: {"loss": pixel_loss(module(batch["image"]), batch["target"])},
+                save=save,
+                seed=(recipe.seed, round),
+                what=f"round {round}: steps",
+                step_offset=sum(self._steps(r, mix.fine_count) for r in range(round)),
+                accumulate=recipe.accumulate,
+                precision=recipe.precision,
+            )
+            if reached < steps:
+                return False
+            header = {"round": round, "snapshot": snapshot.hash}
+            pack(recipe, self.model, None, **header).save(finished)
+            return True
+        finally:
+            opened.close()
+
+    def _stage2(self, round: int, rounds: int, snapshot: Snapshot) -> float | None:
+        """Train the slide classifier of this round; return its loss, None when the user stopped it."""
+        recipe, run = self.recipe, self.run
+        path = self.folder / "checkpoints" / f"stage2_round_{round}.safetensors"
+        if path.exists():
+            return load_state(path)["loss"]
+        run.phase(f"round {round}: tiles for the slide classifier")
+        self._load_round(round)
+        proposals = self._propose(round, snapshot, show=round < rounds)
+        if run.stopping:
+            return None
+        opened = Opened(snapshot.samples, recipe)
+        try:
+            candidates = [
+                Candidate(snapshot.samples[i].open, snapshot.samples[i].label, _top(e, recipe.K), opened.scale(i))
+                for i, e in proposals.items()
+                if snapshot.samples[i].label is not None
+            ]
+        finally:
+            opened.close()
+        run.phase(f"round {round}: slide classifier")
+        classifier, loss = train_stage2(recipe, self.model, candidates, run, round)
+        if run.stopping:
+            return None
+        save_state(path, {"loss": loss, "classifier": classifier.state_dict()})
+        return loss
+
+    # ---- the end --------------------------------------------------------------------------------------------------
+
+    def _finish(self, reached: int, losses: dict[int, float]) -> Checkpoint:
+        """Return the checkpoint of the best round, or of what there is when the user stopped."""
+        recipe = self.recipe
+        complete = [r for r in range(recipe.rounds + 1) if self._round_path(r).exists()]
+        best = min(losses, key=lambda r: (losses[r], r)) if losses and recipe.select_round else None
+        chosen = best if best is not None else (max(complete) if complete else None)
+        slide = None
+        if chosen is not None and not (self.run.stopping and chosen < reached and best is None):
+            self._load_round(chosen)
+        if chosen in losses:
+            slide = TileClassifier(self.model)
+            state = load_state(self.folder / "checkpoints" / f"stage2_round_{chosen}.safetensors")
+            slide.load_state_dict(state["classifier"])
+        rounds = {str(r): loss for r, loss in losses.items()}
+        facts = {"round": chosen, "stage2_losses": rounds, "problems": sorted(self.problems)}
+        checkpoint = pack(
+            recipe, self.model, slide, metrics={f"stage 2 loss, round {r}": v for r, v in rounds.items()}, **facts
+        )
+        if self.run.folder is not None:
+            self.run.describe(round=chosen, stage2_losses=rounds, problems=sorted(self.problems))
+            write_text(self.folder / "model_card.md", model_card(recipe, chosen, losses, self.folder))
+        return checkpoint
+
+    def _steps(self, round: int, fine: int) -> int:
+        recipe = self.recipe
+        per_epoch = fine / recipe.batch_size
+        first = recipe.steps_initial or max(1, round_up(per_epoch * recipe.initial_epochs))
+        later = recipe.steps_round or max(1, round_up(per_epoch * recipe.epochs))
+        if recipe.pixel_labels_only:
+            return first + recipe.rounds * later
+        return first if round == 0 else later
+
+    def _round_path(self, round: int) -> Path:
+        return self.folder / "checkpoints" / f"round_{round}.safetensors"
+
+    def _load_round(self, round: int) -> None:
+        load_initial(self.model, self._round_path(round))
+        self.model.to(self.run.device)
+
+    def _problem(self, sentence: str) -> None:
+        if sentence not in self.problems:
+            self.problems.add(sentence)
+            self.run.message(sentence, "warning")
+
+
+def round_up(value: float) -> int:
+    return int(-(-value // 1))
+
+
+def _top(proposed: EStep, count: int) -> list[Any]:
+    return sorted(proposed.scores, key=lambda s: (-s.p, s.x, s.y))[:count]
+
+
+class _NoProgress(Run):
+    """The same run, whose progress is counted in slides and not in tiles."""
+
+    def __init__(self, run: Run) -> None:
+        self.__dict__ = run.__dict__
+
+    def progress(self, done: float, total: float, what: str) -> None:
+        """Said nothing: the E-step counts slides."""
+
+
+def model_card(recipe: HybridRecipe, chosen: int | None, losses: dict[int, float], folder: Path) -> str:
+    """Return the model card of a finished training, Markdown with a YAML head."""
+    lines = [
+        "---",
+        "library_name: opsin",
+        "pipeline_tag: image-segmentation",
+        "tags: [pathology, hybrid-supervision, arXiv:2107.00934]",
+        "---",
+        "# Patch network and slide classifier, hybrid supervision",
+        "",
+        "For research use, not for diagnosis.",
+        "",
+        f"Trained in `{folder.name}`; recipe, versions, data fingerprint and seed stand in `run.json`, the frozen labels in",
+        "`snapshots/`.",
+        "",
+        f"- network {recipe.network}, read at {recipe.mpp:g} µm/px (0 = level 0 as it is), tiles of {recipe.tile} px, RGB / 255",
+        f"- kept: round {chosen} of {recipe.rounds}",
+        *(f"- stage-2 training loss after round {r}: {loss:.4f}" for r, loss in losses.items()),
+    ]
+    return "\n".join(lines) + "\n"
