@@ -1,0 +1,306 @@
+"""Everything one can do, in ONE list: menus, shortcuts, the command palette and the list of shortcuts come from it.
+
+An action names the method of the main window that does it (`call`, dots allowed) and what must be there first (`needs`);
+where that is missing it is greyed, and palette and tooltip say why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Protocol
+
+from qtpy.QtCore import QObject, Qt
+from qtpy.QtGui import QAction, QActionGroup, QKeySequence
+from qtpy.QtWidgets import QMenu, QMenuBar, QWidget
+
+from ..widgets import theme
+from ..widgets.slide.model import TOOL_KEYS
+
+MENUS = ("File", "Edit", "View", "Annotate", "Train", "Window", "Help")
+
+
+@dataclass(frozen=True)
+class Action:
+    """One entry.
+
+    Attributes
+    ----------
+    id : "file.open"; unique.
+    text : as in the menu; an ellipsis says that a question follows.
+    menu : "View" or with a submenu "View/Theme".
+    call, argument : method of the main window and what it gets (nothing when None).
+    keys : portable shortcuts, the first one is shown.
+    needs : "", "workspace", "slide", "labels", "undo", "redo", "job", "overlay" or "class<N>".
+    check : "" for a plain entry, "box" for on/off, else the name of a group of which one is on.
+    help : one sentence for tooltip and palette.
+    bar : a line above it in the menu.
+    """
+
+    id: str
+    text: str
+    menu: str
+    call: str
+    argument: Any = None
+    keys: tuple[str, ...] = ()
+    needs: str = ""
+    check: str = ""
+    help: str = ""
+    icon: str = ""
+    bar: bool = False
+
+
+def _file() -> list[Action]:
+    m = "File"
+    return [
+        Action("file.open", "Open workspace…", m, "ask_workspace", keys=("Ctrl+O",), icon="folder",
+               help="A workspace is a folder that keeps labels, runs and results of your slides."),
+        Action("file.new", "New workspace…", m, "ask_new_workspace", keys=("Ctrl+N",),
+               help="Choose an empty folder; slides are only named in it, never copied or changed."),
+        Action("file.slides", "Open slides…", m, "ask_slides", keys=("Ctrl+Shift+O",), icon="slide",
+               help="Adds slide files to the open workspace, or makes one beside them."),
+        Action("file.folder", "Open folder of slides…", m, "ask_slide_folder",
+               help="Adds all slides that lie directly in a folder."),
+        Action("file.sample", "Try a sample", m, "make_sample", icon="sample",
+               help="Makes a few artificial slides with known lesions and opens them."),
+        Action("file.import", "Import annotations…", m, "exchange.ask_import", keys=("Ctrl+I",), needs="slide", icon="import",
+               help="ASAP XML or QuPath GeoJSON; you choose what each class becomes.", bar=True),
+        Action("file.export", "Export annotations…", m, "exchange.ask_export", keys=("Ctrl+E",), needs="labels", icon="export",
+               help="As QuPath GeoJSON or ASAP XML, in full-resolution coordinates."),
+        Action("file.csv", "Import slide labels from table…", m, "ask_label_table", needs="workspace",
+               help="A CSV file with slide names, labels and, if you like, splits and patients."),
+        Action("file.napari", "Open slide in napari", m, "open_in_napari", needs="slide",
+               help="Shows slide and labels as layers in a napari of its own."),
+        Action("file.settings", "Settings…", m, "show_settings", keys=("Ctrl+,",), bar=True),
+        Action("file.close", "Close workspace", m, "close_workspace", keys=("Ctrl+W",), needs="workspace",
+               help="Back to the start page; everything is saved already."),
+        Action("file.quit", "Quit", m, "close", keys=("Ctrl+Q",)),
+    ]  # fmt: skip
+
+
+def _edit() -> list[Action]:
+    m = "Edit"
+    return [
+        Action("edit.undo", "Undo", m, "undo", keys=("Ctrl+Z",), needs="undo", icon="undo",
+               help="Takes back the last stroke, polygon or import; without limit, also after a restart."),
+        Action("edit.redo", "Redo", m, "redo", keys=("Ctrl+Shift+Z", "Ctrl+Y"), needs="redo", icon="redo"),
+        Action("edit.remove", "Remove slide from workspace…", m, "remove_slides", needs="slide", icon="trash", bar=True,
+               help="The slide file stays where it is; its labels move to the folder labels/removed."),
+        Action("edit.palette", "Find a command…", m, "show_palette", keys=("Ctrl+Shift+P",), icon="search", bar=True,
+               help="Everything one can do, by name."),
+    ]  # fmt: skip
+
+
+def _view() -> list[Action]:
+    m = "View"
+    scales = [
+        Action(f"view.zoom{value:g}", f"{value:g}x", f"{m}/Magnification", "zoom_to", value, needs="slide")
+        for value in (1.25, 2.5, 5, 10, 20, 40)
+    ]
+    themes = [
+        Action(f"view.theme.{name}", text, f"{m}/Theme", "set_theme", name, check="theme")
+        for name, text in (("system", "Like the system"), ("light", "Light"), ("dark", "Dark"))
+    ]
+    sizes = [
+        Action(f"view.text{size}", f"{size} %", f"{m}/Text size", "set_text_size", size, check="text")
+        for size in theme.TEXT_SIZES
+    ]
+    return [
+        Action("view.fit", "Fit slide", m, "model.fit", keys=("F",), needs="slide", icon="fit"),
+        Action("view.in", "Zoom in", m, "zoom_by", 1.5, keys=("+", "="), needs="slide"),
+        Action("view.out", "Zoom out", m, "zoom_by", 1 / 1.5, keys=("-",), needs="slide"),
+        *scales,
+        Action("view.labels", "Show annotations", m, "toggle_labels", keys=("A",), needs="slide", check="box", bar=True),
+        Action("view.heat", "Show heat maps", m, "toggle_overlays", keys=("H",), needs="overlay", check="box"),
+        Action("view.adjust", "Brightness and contrast…", m, "show_adjust", keys=("Shift+C",), needs="slide",
+               icon="brightness", help="For the eyes only: the slide and what is trained on stay as scanned."),
+        Action("view.mpp", "Resolution (µm per pixel)…", m, "ask_mpp", needs="slide",
+               help="Shows where the value comes from and lets you correct it for this slide."),
+        Action("view.next", "Next slide", m, "step_slide", 1, keys=("Alt+Down",), needs="workspace", bar=True),
+        Action("view.previous", "Previous slide", m, "step_slide", -1, keys=("Alt+Up",), needs="workspace"),
+        *themes,
+        *sizes,
+        Action("view.full", "Full screen", m, "toggle_full_screen", keys=("F11",), check="box"),
+    ]  # fmt: skip
+
+
+def _annotate() -> list[Action]:
+    m = "Annotate"
+    names = {"pan": "Move", "brush": "Brush", "eraser": "Eraser", "polygon": "Polygon", "lasso": "Lasso",
+             "pick": "Pick class"}  # fmt: skip
+    helps = {"pan": "Drag to move the slide. Wheel zooms, Space or the middle button moves, in every tool.",
+             "brush": "Paint with the current class; [ and ] change the size.",
+             "eraser": "Take labels away; locked classes stay.",
+             "polygon": "Click corner by corner; Enter or a double click closes, Escape gives up.",
+             "lasso": "Draw around an area with the button held.",
+             "pick": "Click a labelled place to make its class the current one."}  # fmt: skip
+    tools = [
+        Action(f"tool.{tool}", names[tool], m, "set_tool", tool, keys=(TOOL_KEYS[tool],), needs="slide", check="tool",
+               icon=tool, help=helps[tool])
+        for tool in names
+    ]  # fmt: skip
+    classes = [
+        Action(f"class.{number}", f"Class {number}", f"{m}/Class", "select_class", number, keys=(str(number),),
+               needs=f"class{number}", check="class")
+        for number in range(1, 10)
+    ]  # fmt: skip
+    labels = [
+        Action(f"label.{name or 'unknown'}", text, f"{m}/Slide label", "set_slide_label", name or "", keys=(key,),
+               needs="slide", check="label", help="What is known of the slide as a whole.")
+        for name, text, key in (("positive", "Positive", "Shift+P"), ("negative", "Negative", "Shift+N"),
+                                (None, "Unknown", "Shift+U"))
+    ]  # fmt: skip
+    splits = [
+        Action(f"split.{name or 'none'}", text, f"{m}/Split", "set_split", name or "", needs="slide", check="split")
+        for name, text in (("train", "Training"), ("val", "Validation"), ("test", "Test"), (None, "None"))
+    ]
+    return [
+        *tools,
+        Action("brush.larger", "Larger brush", m, "model.scale_brush", 1.25, keys=("]",), needs="slide", bar=True),
+        Action("brush.smaller", "Smaller brush", m, "model.scale_brush", 0.8, keys=("[",), needs="slide"),
+        *classes,
+        Action("class.add", "Add class", m, "add_class", needs="workspace"),
+        *labels,
+        *splits,
+        Action("label.outlined", "Outlined completely", m, "toggle_outlined", keys=("Shift+O",), needs="slide",
+               check="box", bar=True,
+               help="All tumour of this slide is outlined, so everything else counts as normal in training."),
+        Action("split.assign", "Assign splits by chance", m, "assign_splits", needs="workspace",
+               help="One fifth for validation; slides of a patient stay together, positive and negative are balanced."),
+    ]  # fmt: skip
+
+
+def _train() -> list[Action]:
+    m = "Train"
+    return [
+        Action("train.show", "Train…", m, "show_tab", "train", keys=("Ctrl+T",), needs="workspace", icon="train"),
+        Action("train.results", "Results", m, "show_tab", "results", keys=("Ctrl+R",), needs="workspace", icon="heat"),
+        Action("train.pause", "Pause or resume", m, "pause_job", needs="job", bar=True,
+               help="At the next batch; nothing is lost."),
+        Action("train.stop", "Stop and keep", m, "stop_job", needs="job",
+               help="Ends at the next batch with a checkpoint; the run can go on later."),
+        Action("train.runs", "Show folder of runs", m, "open_runs_folder", needs="workspace", bar=True),
+    ]  # fmt: skip
+
+
+def _window() -> list[Action]:
+    m = "Window"
+    return [
+        Action("window.slides", "Slides", m, "show_slides", keys=("Ctrl+1",), needs="workspace"),
+        Action("window.annotate", "Annotate", m, "show_tab", "annotate", keys=("Ctrl+2",), needs="workspace"),
+        Action("window.train", "Train", m, "show_tab", "train", keys=("Ctrl+3",), needs="workspace"),
+        Action("window.results", "Results", m, "show_tab", "results", keys=("Ctrl+4",), needs="workspace"),
+        Action("window.view", "Slide view", m, "focus_view", keys=("Ctrl+0",), needs="slide"),
+        Action("window.panels", "Hide or show panels", m, "toggle_panels", keys=("F9",), needs="workspace", bar=True,
+               help="All room for the slide."),
+        Action("window.reset", "Reset layout", m, "reset_layout"),
+    ]  # fmt: skip
+
+
+def _help() -> list[Action]:
+    m = "Help"
+    return [
+        Action("help.guide", "Guide", m, "show_guide", keys=("F1",), icon="guide"),
+        Action("help.keys", "Keyboard shortcuts", m, "show_shortcuts", keys=("Ctrl+/",)),
+        Action("help.doctor", "Check this machine", m, "show_doctor",
+               help="Graphics card, memory, disk, versions: what works here and what does not.", bar=True),
+        Action("help.log", "Show log folder", m, "open_log_folder"),
+        Action("help.about", "About Opsin", m, "show_about"),
+    ]  # fmt: skip
+
+
+ACTIONS: tuple[Action, ...] = tuple(
+    _file() + _edit() + _view() + _annotate() + _train() + _window() + _help()
+)
+
+
+class Host(Protocol):
+    """What the main window offers to the actions."""
+
+    def lacking(self, need: str) -> str:
+        """Return why something that needs `need` cannot be done now, "" when it can."""
+
+    def is_on(self, id: str) -> bool:
+        """Return whether a checkable action is on."""
+
+
+class ActionBook(QObject):
+    """The QActions of the list, made once for a window.
+
+    `refresh` brings greying, ticks and texts up to date.
+    """
+
+    def __init__(self, host: Any, window: QWidget) -> None:
+        super().__init__(window)
+        self.host = host
+        self.entries: dict[str, Action] = {action.id: action for action in ACTIONS}
+        self.qt: dict[str, QAction] = {}
+        self.reasons: dict[str, str] = {}
+        groups: dict[str, QActionGroup] = {}
+        for action in ACTIONS:
+            made = QAction(action.text, window)
+            made.setObjectName(action.id)
+            made.setShortcuts([QKeySequence(key) for key in action.keys])
+            made.setShortcutContext(Qt.ShortcutContext.WindowShortcut)
+            if action.check:
+                made.setCheckable(True)
+            if action.check not in ("", "box"):
+                group = groups.setdefault(action.check, QActionGroup(self))
+                group.addAction(made)
+            made.triggered.connect(self._runner(action))
+            window.addAction(made)
+            self.qt[action.id] = made
+        self.restyle()
+
+    def __getitem__(self, id: str) -> QAction:
+        return self.qt[id]
+
+    def _runner(self, action: Action) -> Callable[..., None]:
+        def run(*_: object) -> None:
+            function = attrgetter(action.call)(self.host)
+            if action.argument is None:
+                function()
+            else:
+                function(action.argument)
+            self.refresh()
+
+        return run
+
+    def restyle(self) -> None:
+        """Draw the icons in the colours of the theme in use."""
+        for action in ACTIONS:
+            if action.icon:
+                self.qt[action.id].setIcon(theme.icon(action.icon))
+            # icons belong to buttons; menus stay calm without them
+            self.qt[action.id].setIconVisibleInMenu(False)
+
+    def refresh(self) -> None:
+        """Grey what cannot be done now, tick what is on."""
+        for action in ACTIONS:
+            reason = self.host.lacking(action.needs) if action.needs else ""
+            made = self.qt[action.id]
+            self.reasons[action.id] = reason
+            made.setEnabled(not reason)
+            keys = made.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
+            tip = made.text().removesuffix("…") + (f" ({keys})" if keys else "")
+            made.setToolTip("\n".join(part for part in (tip, action.help, reason) if part))
+            if action.check:
+                made.setChecked(self.host.is_on(action.id))
+
+    def fill(self, bar: QMenuBar) -> None:
+        """Make the menus."""
+        menus: dict[str, QMenu] = {}
+        for name in MENUS:
+            menus[name] = bar.addMenu("&" + name)
+            menus[name].setToolTipsVisible(True)
+        for action in ACTIONS:
+            menu = menus.get(action.menu)
+            if menu is None:
+                parent, _, title = action.menu.partition("/")
+                menu = menus[action.menu] = menus[parent].addMenu(title)
+            if action.bar:
+                menu.addSeparator()
+            menu.addAction(self.qt[action.id])
+        for menu in menus.values():
+            menu.aboutToShow.connect(self.refresh)

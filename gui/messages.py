@@ -1,0 +1,231 @@
+"""What the application tells the user: a banner above the view that never blocks, and a log file with the rest.
+
+An `OpsinError` is shown as its one sentence; anything else as "Something went wrong" with the sentence of the exception,
+the trace behind "Details". Uncaught exceptions of any thread come here too (`install`), so the window never dies of one.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import sys
+import threading
+import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from qtpy.QtCore import QObject, Qt, QTimer, Signal, Slot
+from qtpy.QtGui import QGuiApplication
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPlainTextEdit, QPushButton, QToolButton, QVBoxLayout, QWidget
+
+from ..engine.errors import OpsinError
+from ..widgets import theme
+
+ICONS = {"info": "info", "success": "success", "warning": "warning", "error": "error"}
+LIFETIME_MS = 8000
+MOST = 3
+log = logging.getLogger("opsin")
+
+
+class Messages(QObject):
+    """Where everybody posts; may be called from any thread.
+
+    Signals
+    -------
+    posted(kind, sentence, details) : kind is "info", "success", "warning" or "error".
+    """
+
+    posted = Signal(str, str, str)
+
+    def info(self, sentence: str, details: str = "") -> None:
+        self._post("info", sentence, details)
+
+    def success(self, sentence: str, details: str = "") -> None:
+        self._post("success", sentence, details)
+
+    def warning(self, sentence: str, details: str = "") -> None:
+        self._post("warning", sentence, details)
+
+    def failed(self, sentence: str, details: str = "") -> None:
+        """Post an error that already is a sentence."""
+        self._post("error", sentence, details)
+
+    def error(self, error: BaseException) -> None:
+        """Post an exception; its trace goes to the log and, unless it is meant for the user, behind "Details"."""
+        trace = "".join(traceback.format_exception(error))
+        log.error("%s", trace)
+        if isinstance(error, OpsinError):
+            self.posted.emit("error", str(error), "")
+        else:
+            last = f"{type(error).__name__}: {error}".strip().rstrip(":")
+            self.posted.emit("error", f"Something went wrong ({last}). Your labels are safe; the log has more.", trace)
+
+    def _post(self, kind: str, sentence: str, details: str) -> None:
+        log.log({"error": logging.ERROR, "warning": logging.WARNING}.get(kind, logging.INFO), "%s", sentence)
+        self.posted.emit(kind, sentence, details)
+
+
+class Banner(QFrame):
+    """One message with its buttons."""
+
+    closed = Signal(object)
+
+    def __init__(self, kind: str, sentence: str, details: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.kind, self.sentence, self.details = kind, sentence, details
+        self.count = 1
+        self.setProperty("banner", kind)
+        self._icon = QLabel()
+        self.label = QLabel()
+        self.label.setWordWrap(True)
+        self.label.setTextFormat(Qt.TextFormat.PlainText)
+        self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.more = QPushButton("Details")
+        self.more.setProperty("kind", "quiet")
+        self.more.setCheckable(True)
+        self.more.setVisible(bool(details))
+        copy = QPushButton("Copy")
+        copy.setProperty("kind", "quiet")
+        copy.setToolTip("Copy the message and its details")
+        copy.setVisible(kind in ("error", "warning"))
+        close = QToolButton()
+        close.setIcon(theme.icon("close"))
+        close.setToolTip("Dismiss")
+        close.setAccessibleName("Dismiss message")
+        self.trace = QPlainTextEdit(details)
+        self.trace.setReadOnly(True)
+        self.trace.setMaximumHeight(theme.px(160))
+        self.trace.hide()
+        row = QHBoxLayout()
+        row.setSpacing(theme.GAP)
+        row.addWidget(self._icon)
+        row.addWidget(self.label, 1)
+        for button in (self.more, copy, close):
+            row.addWidget(button)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(theme.PAD, theme.TIGHT, theme.GAP, theme.TIGHT)
+        column.addLayout(row)
+        column.addWidget(self.trace)
+        self.more.toggled.connect(self.trace.setVisible)
+        copy.clicked.connect(self._copy)
+        close.clicked.connect(self._close)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._close)
+        if kind in ("info", "success"):
+            self._timer.start(LIFETIME_MS)
+        self.restyle()
+        self._say()
+
+    def repeat(self) -> None:
+        """The same thing happened again: count it instead of stacking banners."""
+        self.count += 1
+        self._say()
+        if self._timer.isActive():
+            self._timer.start(LIFETIME_MS)
+
+    def restyle(self) -> None:
+        """Draw the icon in the colours of the theme in use."""
+        c = theme.colors()
+        tint = {"error": c.error, "warning": c.warning}.get(self.kind, c.accent)
+        self._icon.setPixmap(theme.pixmap(ICONS[self.kind], theme.px(18), tint))
+
+    def _say(self) -> None:
+        self.label.setText(self.sentence + (f"  ({self.count} times)" if self.count > 1 else ""))
+        self.setAccessibleName(f"{self.kind}: {self.sentence}")
+
+    @Slot()
+    def _copy(self) -> None:
+        text = self.sentence + ("\n\n" + self.details if self.details else "")
+        QGuiApplication.clipboard().setText(text)
+
+    @Slot()
+    def _close(self) -> None:
+        self.closed.emit(self)
+
+
+class BannerStack(QWidget):
+    """The latest messages, newest on top, never more than three; takes no room while there is none."""
+
+    def __init__(self, messages: Messages, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.banners: list[Banner] = []
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(0)
+        messages.posted.connect(self.show_message)
+        theme.theme_changed().connect(self._restyle)
+        self.hide()
+
+    @Slot(str, str, str)
+    def show_message(self, kind: str, sentence: str, details: str = "") -> None:
+        for banner in self.banners:
+            if (banner.kind, banner.sentence) == (kind, sentence):
+                banner.repeat()
+                return
+        banner = Banner(kind, sentence, details, self)
+        banner.closed.connect(self._remove)
+        self.banners.insert(0, banner)
+        self._column.insertWidget(0, banner)
+        while len(self.banners) > MOST:
+            self._remove(self.banners[-1])
+        self.show()
+
+    def dismiss(self) -> bool:
+        """Close the newest message; False when there is none (Escape)."""
+        if not self.banners:
+            return False
+        self._remove(self.banners[0])
+        return True
+
+    def texts(self) -> list[str]:
+        return [banner.sentence for banner in self.banners]
+
+    @Slot(object)
+    def _remove(self, banner: Any) -> None:
+        if banner in self.banners:
+            self.banners.remove(banner)
+            self._column.removeWidget(banner)
+            banner.hide()
+            banner.deleteLater()
+        self.setVisible(bool(self.banners))
+
+    def _restyle(self) -> None:
+        for banner in self.banners:
+            banner.restyle()
+
+
+def open_log(folder: Path) -> Path:
+    """Write the log to ``opsin.log`` in `folder` (2 MB, one older one kept); return its path."""
+    path = folder / "opsin.log"
+    log.setLevel(logging.INFO)
+    if any(getattr(handler, "baseFilename", None) == str(path) for handler in log.handlers):
+        return path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handler: logging.Handler = logging.handlers.RotatingFileHandler(
+            path, maxBytes=2_000_000, backupCount=1, encoding="utf-8"
+        )
+    except OSError:
+        handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    return path
+
+
+def install(messages: Messages) -> None:
+    """Send uncaught exceptions of all threads to `messages`."""
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, trace)
+            return
+        messages.error(error.with_traceback(trace))
+
+    def thread_hook(arguments: threading.ExceptHookArgs) -> None:
+        if arguments.exc_value is not None and not issubclass(arguments.exc_type, SystemExit):
+            messages.error(arguments.exc_value)
+
+    sys.excepthook = hook
+    threading.excepthook = thread_hook

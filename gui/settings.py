@@ -1,0 +1,63 @@
+"""Settings of the application (not of a workspace): look, window geometry, where samples go. One JSON file.
+
+The file lies in the user's configuration folder; the environment variable OPSIN_CONFIG names another one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..engine.errors import OpsinError
+from ..engine.files import write_json
+
+
+def config_folder() -> Path:
+    """Return the folder for settings, log and the list of recent workspaces; it may not exist yet."""
+    given = os.environ.get("OPSIN_CONFIG")
+    if given:
+        return Path(given)
+    from platformdirs import user_config_path
+
+    return user_config_path("opsin", appauthor=False)
+
+
+def documents_folder() -> Path:
+    """Return where workspaces go that have no better place."""
+    given = os.environ.get("OPSIN_CONFIG")
+    if given:
+        return Path(given) / "documents"
+    from platformdirs import user_documents_path
+
+    return user_documents_path() / "Opsin"
+
+
+class AppSettings(BaseModel):
+    """What is remembered from one start to the next. Geometry and docks are Qt's own bytes in hexadecimal."""
+
+    model_config = ConfigDict(validate_assignment=True, extra="ignore")
+
+    theme: Literal["system", "light", "dark"] = "system"
+    text_size: int = Field(default=100, ge=75, le=200)
+    geometry: str = ""
+    docks: str = ""
+    last_folder: str = ""
+
+    @classmethod
+    def load(cls) -> AppSettings:
+        """Read the settings; a missing or damaged file gives the defaults."""
+        try:
+            return cls(**json.loads((config_folder() / "settings.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, ValidationError):
+            return cls()
+
+    def save(self) -> None:
+        """Write the settings; a disk that cannot be written loses a window position, nothing else."""
+        try:
+            write_json(config_folder() / "settings.json", self.model_dump())
+        except (OpsinError, OSError):
+            pass
