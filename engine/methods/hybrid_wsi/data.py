@@ -203,7 +203,7 @@ def _frozen(sample: SlideSample, folder: Path, classes: list[LabelClass], proble
 def rasterise(sample: SlideSample, path: Path, classes: list[LabelClass]) -> list[str]:
     """Write the outlines of a foreign annotation file as a label store at `path`; return what was skipped, in words."""
     assert sample.outlines is not None
-    from ...labels.annotations import class_mapping, import_annotations, read_annotations
+    from ...labels.exchange import class_mapping, import_annotations, read_annotations
 
     outlines = read_annotations(sample.outlines)
     with sample.open() as slide:

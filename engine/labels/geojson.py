@@ -1,0 +1,175 @@
+"""QuPath's GeoJSON in and out. Coordinates: (x, y) in level-0 pixels of the full slide, origin top left, y down."""
+
+from __future__ import annotations
+
+import json
+import math
+import uuid
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import AnnotationError
+from ..files import write_text
+from .shapes import Kind, Outline, Outlines, polygon_rings, repair, usable
+
+LARGEST_FILE = 2 << 30
+GEOMETRIES = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon", "GeometryCollection")
+
+
+def read_geojson(path: Path) -> Outlines:
+    """Read a FeatureCollection, a bare list of features, one feature or a bare geometry; also zipped.
+
+    Every spelling of QuPath 0.2 to 0.7 is understood. Classes whose name ends in ``*`` mean "not to be measured" and come back
+    without a class name. `AnnotationError` says what is wrong with which file.
+    """
+    path = Path(path)
+    try:
+        value = json.loads(_text(path))
+    except (ValueError, RecursionError) as error:
+        place = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise AnnotationError(
+            f"{path.name}{place} is no valid GeoJSON; export it again from the program it came from."
+        ) from None
+    found = Outlines()
+    features = list(_features(value))
+    if not features:
+        raise AnnotationError(f"{path.name} holds no annotation that Opsin knows (no feature and no geometry).")
+    for number, feature in enumerate(features, 1):
+        try:
+            _read_feature(feature, f"object {number}", found)
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError):
+            found.skipped.append(f"{path.name}: object {number} is malformed.")
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise AnnotationError(f"{path.name} is larger than 2 GiB; split it.")
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                inside = [i for i in archive.infolist() if i.filename.lower().endswith((".json", ".geojson"))]
+                if not inside or inside[0].file_size > LARGEST_FILE:
+                    raise AnnotationError(f"{path.name} holds no GeoJSON file of a usable size.")
+                return archive.read(inside[0]).decode("utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        raise AnnotationError(f"{path.name} cannot be read as text ({error}).") from None
+
+
+def _features(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _features(item)
+    elif isinstance(value, dict):
+        if value.get("type") == "FeatureCollection":
+            yield from _features(value.get("features", []))
+        elif value.get("type") in GEOMETRIES:
+            yield {"type": "Feature", "geometry": value, "properties": {}}
+        elif "geometry" in value:
+            yield value
+            properties = value.get("properties")
+            children = properties.get("childObjects") if isinstance(properties, dict) else None
+            yield from _features(children or value.get("children") or [])
+
+
+def _read_feature(feature: dict[str, Any], title: str, found: Outlines) -> None:
+    properties = feature.get("properties") or {}
+    class_name, color = _classification(properties)
+    kind = properties.get("objectType") or properties.get("object_type") or properties.get("type") or "annotation"
+    name = str(properties.get("name") or title)
+    if kind == "root":
+        return
+    for shape, rings in _shapes(feature.get("geometry")):
+        arrays = [np.array(ring, dtype=np.float64).reshape(-1, 2) for ring in rings]
+        if not arrays or not all(usable(ring) and len(ring) for ring in arrays):
+            found.skipped.append(f"'{name}' has coordinates that are no numbers or lie beyond any slide.")
+            continue
+        if shape == "polygon":
+            arrays = [ring[:-1] if len(ring) > 1 and (ring[0] == ring[-1]).all() else ring for ring in arrays]
+            if len(arrays[0]) < 3:
+                found.skipped.append(f"'{name}' has fewer than 3 points.")
+                continue
+        found.append(Outline(name, arrays, class_name, color, kind=shape, object_type=str(kind)))
+
+
+def _shapes(geometry: Any) -> Iterator[tuple[Kind, list[Any]]]:
+    if not isinstance(geometry, dict):
+        return
+    kind, coordinates = geometry.get("type"), geometry.get("coordinates", [])
+    if kind == "GeometryCollection":
+        for part in geometry.get("geometries", []):
+            yield from _shapes(part)
+    elif kind == "Polygon":
+        yield "polygon", [_xy(ring) for ring in coordinates]
+    elif kind == "MultiPolygon":
+        for polygon in coordinates:
+            yield "polygon", [_xy(ring) for ring in polygon]
+    elif kind in ("Point", "MultiPoint"):
+        yield "point", [_xy([coordinates] if kind == "Point" else coordinates)]
+    elif kind in ("LineString", "MultiLineString"):
+        for line in [coordinates] if kind == "LineString" else coordinates:
+            yield "line", [_xy(line)]
+
+
+def _xy(points: Any) -> list[tuple[float, float]]:
+    return [(float(point[0]), float(point[1])) for point in points]
+
+
+def _classification(properties: dict[str, Any]) -> tuple[str, str]:
+    """Return (class name, colour) in any of QuPath's dialects."""
+    value = properties.get("classification")
+    color = _color(properties.get("color"))
+    if isinstance(value, str):
+        name = value
+    elif isinstance(value, dict):
+        names = value.get("names")
+        name = ": ".join(map(str, names)) if isinstance(names, list) else str(value.get("name") or "")
+        color = _color(value.get("color", value.get("colorRGB")), color)
+    else:
+        name = ""
+    return ("" if name.endswith("*") else name), color
+
+
+def _color(value: Any, other: str = "#C80000") -> str:
+    if isinstance(value, list) and len(value) >= 3 and all(isinstance(v, int) and 0 <= v <= 255 for v in value[:3]):
+        return "#{:02X}{:02X}{:02X}".format(*value[:3])
+    if isinstance(value, int) and not isinstance(value, bool):  # packed signed ARGB, before QuPath 0.4
+        return f"#{value & 0xFFFFFF:06X}"
+    return other
+
+
+def write_geojson(path: Path, outlines: Sequence[Outline]) -> None:
+    """Write a FeatureCollection that QuPath opens: valid closed rings, holes inside, UUIDs, two decimals.
+
+    A ring that crosses itself is repaired first: QuPath refuses a whole file for one of them. What encloses nothing is left out.
+    """
+    features = []
+    for outline in outlines:
+        if not outline.areal:
+            points = np.concatenate(outline.rings).round(2).tolist()
+            features.append(_feature(outline, {"type": "MultiPoint", "coordinates": points}))
+            continue
+        for polygon in repair(outline).polygons:
+            rings = [
+                [*ring.tolist(), ring[0].tolist()] for ring in map(_rounded, polygon_rings(polygon)) if len(ring) >= 3
+            ]
+            if rings:
+                features.append(_feature(outline, {"type": "Polygon", "coordinates": rings}))
+    write_text(path, json.dumps({"type": "FeatureCollection", "features": features}, allow_nan=False))
+
+
+def _rounded(ring: np.ndarray) -> np.ndarray:
+    return np.array([[round(x, 2), round(y, 2)] for x, y in ring.tolist() if math.isfinite(x) and math.isfinite(y)])
+
+
+def _feature(outline: Outline, geometry: dict[str, Any]) -> dict[str, Any]:
+    color = [int(outline.color[i : i + 2], 16) for i in (1, 3, 5)]
+    properties: dict[str, Any] = {"objectType": "annotation", "name": outline.name}
+    if outline.class_name:
+        properties["classification"] = {"name": outline.class_name, "color": color}
+    return {"type": "Feature", "id": str(uuid.uuid4()), "geometry": geometry, "properties": properties}

@@ -1,0 +1,179 @@
+"""Annotations in and out: real files, one undo step, and a trace that paints the same pixels again."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from opsin.engine.convert import convert
+from opsin.engine.errors import AnnotationError
+from opsin.engine.labels.classes import DEFAULT_CLASSES
+from opsin.engine.labels.exchange import (
+    class_mapping,
+    export_annotations,
+    import_annotations,
+    read_annotations,
+    write_annotations,
+)
+from opsin.engine.labels.geojson import read_geojson
+from opsin.engine.labels.shapes import Outline
+from opsin.engine.labels.store import LabelStore
+from opsin.engine.labels.trace import labels_to_outlines, trace
+from opsin.engine.tiles import TilePyramid
+
+SQUARE = np.array([[10.0, 10.0], [200.0, 10.0], [200.0, 200.0], [10.0, 200.0]])
+HOLE = np.array([[50.0, 50.0], [50.0, 90.0], [90.0, 90.0], [90.0, 50.0]])
+
+
+def _pixels(store):
+    store.flush()
+    return store.region(0, 0, 0, store.width, store.height)
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".geojson"])
+def test_round_trip_keeps_every_pixel_and_holes(tmp_path, suffix):
+    with LabelStore.create(tmp_path / "a.labels", 700, 600) as store:
+        store.polygon([SQUARE, HOLE], 1)
+        store.stroke([[400, 300], [600, 480]], 33, 2)
+        store.stroke([[400, 300]], 9, 1)
+        expected = _pixels(store)
+        assert export_annotations(store, DEFAULT_CLASSES, tmp_path / f"a{suffix}") >= 3
+    outlines = read_annotations(tmp_path / f"a{suffix}")
+    with LabelStore.create(tmp_path / "b.labels", 700, 600) as store:
+        import_annotations(store, outlines, class_mapping(outlines, DEFAULT_CLASSES))
+        found = _pixels(store)
+        assert np.array_equal(found, expected) if suffix == ".geojson" else (found == 1).sum() == (expected == 1).sum()
+        assert store.undo()
+        assert not _pixels(store).any(), "an import is one step"
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.1, 0.5, 0.9]))
+def test_trace_of_any_pixels_paints_them_again(tmp_path_factory, seed, share):
+    folder = tmp_path_factory.mktemp("trace")
+    rng = np.random.default_rng(seed)
+    small = rng.random((20, 26)) < share
+    truth = np.zeros((1024, 1100), np.uint8)
+    truth[500:520, 500:526] = small  # across the corner of four tiles
+    with TilePyramid.create(folder / "a.tiles", 1100, 1024) as pyramid:
+        with pyramid.transaction():
+            for row in range(2):
+                for column in range(3):
+                    tile = np.zeros((512, 512), np.uint8)
+                    part = truth[row * 512 : row * 512 + 512, column * 512 : column * 512 + 512]
+                    tile[: part.shape[0], : part.shape[1]] = part
+                    pyramid.write(row, column, tile)
+        regions = trace(pyramid, np.arange(256) == 1)
+    with LabelStore.create(folder / "b.labels", 1100, 1024) as store:
+        if regions:
+            store.polygons([(rings, 1) for rings in regions])
+        assert np.array_equal(_pixels(store), truth)
+
+
+def test_real_camelyon_files(data):
+    files = sorted((data / "wsi" / "annotations" / "camelyon16").glob("*.xml"))
+    assert len(files) >= 8
+    for path in files:
+        outlines = read_annotations(path)
+        mapping = class_mapping(outlines, DEFAULT_CLASSES)
+        assert outlines and all(target is not None and target.name == "Tumour" for target in mapping.values()), (
+            path.name
+        )
+
+
+def test_real_qupath_files(data):
+    folder = data / "wsi" / "annotations" / "geojson"
+    assert len(read_geojson(folder / "qupath05.geojson")) >= 1
+    assert all(outline.kind == "polygon" for outline in read_geojson(folder / "qupath_polygon.geojson"))
+
+
+def test_exclusions_are_applied_last(tmp_path):
+    outlines = [
+        Outline("hole", [SQUARE / 2], "Exclusion", exclude=True),
+        Outline("tumour", [SQUARE], "Tumor"),
+    ]
+    with LabelStore.create(tmp_path / "a.labels", 700, 600) as store:
+        import_annotations(store, outlines, {"Exclusion": None, "Tumor": DEFAULT_CLASSES[0]})
+        pixels = _pixels(store)
+    assert pixels[150, 150] == 1 and pixels[50, 50] == 0
+
+
+def test_outlines_of_another_slide_are_refused(tmp_path):
+    with LabelStore.create(tmp_path / "a.labels", 100, 100) as store:
+        with pytest.raises(AnnotationError, match="another slide"):
+            import_annotations(store, [Outline("x", [SQUARE + 5000])], {"": DEFAULT_CLASSES[0]})
+        assert not store.can_undo
+
+
+def test_crossing_ring_is_repaired_and_said(tmp_path):
+    bow = np.array([[10, 10], [100, 100], [100, 10], [10, 100]], float)
+    with LabelStore.create(tmp_path / "a.labels", 200, 200) as store:
+        report = import_annotations(store, [Outline("bow", [bow], "Tumor")], {"Tumor": DEFAULT_CLASSES[0]})
+        assert len(report.repaired) == 1 and _pixels(store).any()
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"classification": {"name": "Tumor", "color": [200, 0, 0]}},
+        {"classification": {"name": "Tumor", "colorRGB": -3670016}},
+        {"classification": "Tumor"},
+        {"classification": {"names": ["Tumor"]}},
+    ],
+)
+def test_every_dialect_of_classes(tmp_path, properties):
+    ring = [*SQUARE.tolist(), SQUARE[0].tolist()]
+    feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": properties}
+    (tmp_path / "a.geojson").write_text(json.dumps([feature]))
+    (outline,) = read_geojson(tmp_path / "a.geojson")
+    assert outline.class_name == "Tumor" and outline.color == "#C80000" and len(outline.rings[0]) == 4
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "<a>", "<ASAP_Annotations><x></ASAP_Annotations>", '{"type": "Feat"}', "plain"]
+)
+def test_malformed_files_are_one_sentence(tmp_path, text):
+    path = tmp_path / "bad.xml"
+    path.write_text(text)
+    with pytest.raises(AnnotationError, match="bad.xml"):
+        read_annotations(path)
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".geojson"])
+def test_mutated_files_never_crash(tmp_path, suffix):
+    write_annotations(tmp_path / f"a{suffix}", [Outline("a", [SQUARE, HOLE], "Tumor"), Outline("b", [HOLE], "Normal")])
+    content = (tmp_path / f"a{suffix}").read_bytes()
+    generator = random.Random(0)
+    refused = 0
+    for _ in range(300):
+        broken = bytearray(content)
+        for _ in range(generator.randint(1, 8)):
+            broken[generator.randrange(len(broken))] = generator.randrange(256)
+        if generator.random() < 0.3:
+            del broken[generator.randrange(len(broken)) :]
+        (tmp_path / "m").write_bytes(broken)
+        try:
+            read_annotations(tmp_path / "m")
+        except AnnotationError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 50
+
+
+def test_convert_between_formats(tmp_path):
+    write_annotations(tmp_path / "a.geojson", [Outline("a", [SQUARE], "Tumor")])
+    assert "1 outlines" in convert(tmp_path / "a.geojson", tmp_path / "a.xml")
+    assert "Imported 1 Tumour" in convert(tmp_path / "a.xml", tmp_path / "a.labels", (300, 300))
+    assert "1 outlines" in convert(tmp_path / "a.labels", tmp_path / "b.geojson")
+
+
+def test_uniform_tiles_are_traced_by_their_border(tmp_path):
+    with LabelStore.create(tmp_path / "a.labels", 40_000, 30_000) as store:
+        store.polygon([np.array([[512.0, 512.0], [39_000.0, 512.0], [39_000.0, 29_000.0], [512.0, 29_000.0]])], 1)
+        store.flush()
+        (outline,) = labels_to_outlines(store, DEFAULT_CLASSES)
+    assert len(outline.rings) == 1 and len(outline.rings[0]) == 4
+    assert outline.bounds == (512, 512, 39_000, 29_000)
