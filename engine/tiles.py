@@ -47,7 +47,7 @@ def pack(pixels: Pixels) -> bytes | None:
     if isinstance(pixels, np.ndarray):
         first = int(pixels[0, 0])
         if not (pixels == first).all():
-            return imagecodecs.zstd_encode(np.ascontiguousarray(pixels).tobytes(), level=1)
+            return bytes(imagecodecs.zstd_encode(pixels.tobytes(), level=1))
         pixels = first
     return bytes([pixels]) if pixels else None
 
@@ -295,11 +295,14 @@ class TilePyramid:
             try:
                 yield
                 self._add_parents(self._edits, list(self._edits))
-                self._commit(self._edits)
+                self._save(self._edits)
             except sqlite3.Error as error:
                 raise LabelError(f"{self.path} cannot be written: {error}.") from error
             finally:
                 self._edits = None
+
+    def _save(self, edits: Blobs) -> None:
+        self._commit(edits)
 
     def write(self, row: int, column: int, pixels: Pixels) -> None:
         """Replace a level-0 tile, inside a `transaction`: uint8 of up to (512, 512), or an int for a uniform tile.
@@ -405,12 +408,16 @@ class TilePyramid:
 def _connect(path: Path, readonly: bool) -> sqlite3.Connection:
     """Open the SQLite file; transactions are begun by hand, and any thread may use it under the pyramid's lock."""
     try:
-        uri = f"{path.resolve().as_uri()}?mode={'ro' if readonly else 'rw'}"
+        # Readers too open it "rw", which falls back to reading where the file is protected: they must be able to use
+        # the write-ahead log that a killed writer left, and to remove it when they are the last to close.
+        uri = f"{path.resolve().as_uri()}?mode=rw"
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
     except sqlite3.Error as error:
         raise LabelError(f"{path} cannot be opened: {error}.") from None
     try:
-        if not readonly:
+        if readonly:
+            connection.execute("PRAGMA query_only = ON")
+        else:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA journal_size_limit = 16777216")

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import imagecodecs
 import numpy as np
 
 from ..tiles import TILE
-from .raster import Polygons, Shape, Spans, Stroke
+from .raster import Polygons, Shape, Stroke
 
 Rings = Sequence[np.ndarray]
+PENDING, APPLIED, UNDONE = 0, 1, 2
+# delta: what the operation changed, {label: pixels}; old: the tiles that it replaced, or, while it is undone, its own
+SCHEMA = """
+CREATE TABLE op(id INTEGER PRIMARY KEY, grp INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL,
+    state INTEGER NOT NULL, time REAL NOT NULL, delta TEXT NOT NULL, protected BLOB NOT NULL, geometry BLOB NOT NULL);
+CREATE TABLE old(op INTEGER, level INTEGER, row INTEGER, col INTEGER, blob BLOB,
+    PRIMARY KEY(op, level, row, col)) WITHOUT ROWID;
+CREATE TABLE area(label INTEGER PRIMARY KEY, pixels INTEGER NOT NULL);
+"""
+COLUMNS = "id, grp, kind, geometry, protected, text"
 
 
 @dataclass
@@ -21,7 +34,7 @@ class Operation:
 
     Attributes
     ----------
-    id, group : operations of one group are undone together.
+    id, group : operations of one group that follow each other are undone together.
     kind : "stroke" or "polygons".
     items : (shape, label) in the order in which they are painted; label 0 erases.
     protected : label values whose pixels stay as they are.
@@ -35,11 +48,25 @@ class Operation:
     protected: frozenset[int]
     text: str
 
-    @property
+    @cached_property
     def bounds(self) -> tuple[float, float, float, float]:
         """(left, top, right, bottom), level-0 pixels."""
         boxes = np.array([shape.bounds for shape, _ in self.items])
         return (*boxes[:, :2].min(0).tolist(), *boxes[:, 2:].max(0).tolist())
+
+    @cached_property
+    def free(self) -> np.ndarray | None:
+        """Bool (256,): which values may be changed; None for all."""
+        if not self.protected:
+            return None
+        free = np.ones(256, bool)
+        free[list(self.protected)] = False
+        return free
+
+    def touches(self, x: int, y: int, width: int, height: int) -> bool:
+        """Whether anything in a level-0 rectangle may change."""
+        left, top, right, bottom = self.bounds
+        return right >= x and left <= x + width and bottom >= y and top <= y + height
 
     def rect(self, width: int, height: int) -> tuple[int, int, int, int]:
         """(x, y, w, h) of whole pixels within a slide of that size that may be touched; w or h 0 when none."""
@@ -54,9 +81,8 @@ class Operation:
             _, top, _, bottom = shape.bounds
             first, last = max(0, int(top // TILE)), min(int(bottom // TILE), (height - 1) // TILE)
             for row in range(first, last + 1):
-                spans = shape.spans(row * TILE, TILE)
-                inside = spans.row < height - row * TILE
-                spans = Spans(spans.row[inside], spans.start[inside], spans.end[inside]).clipped(0, width)
+                rows = min(TILE, height - row * TILE)
+                spans = shape.spans(row * TILE, rows, 1, (0, width)).clipped(0, width)
                 for column, part in spans.tiles():
                     mask = None if part is None else part.mask(TILE, column * TILE, TILE)
                     yield row, column, mask, label
@@ -69,7 +95,7 @@ class Operation:
             if right < x or left > x + width * step or bottom < y or top > y + height * step:
                 continue
             mask = shape.spans(y, height, step, (x, x + width * step)).mask(height, x, width, step)
-            apply(pixels, mask, label, self.protected)
+            pixels[mask if self.free is None else mask & self.free[pixels]] = label
 
     def pack(self) -> bytes:
         """Return the geometry as bytes: a JSON head and float64 coordinates, compressed."""
@@ -110,14 +136,46 @@ class Operation:
         return cls(id, group, kind, items, frozenset(protected), text)
 
 
-def apply(pixels: np.ndarray, mask: np.ndarray | None, label: int, protected: frozenset[int]) -> None:
-    """Set `pixels` (uint8, in place) to `label` where the mask is true (None: everywhere), but never protected ones."""
-    if protected:
-        free = np.ones(256, bool)
-        free[list(protected)] = False
-        allowed = free[pixels]
-        mask = allowed if mask is None else mask & allowed
-    if mask is None:
-        pixels[...] = label
-    else:
-        pixels[mask] = label
+@dataclass
+class Step:
+    """What one undo takes back: operations of one group that follow each other."""
+
+    group: int
+    text: str
+    ids: list[int]
+
+
+def load_pending(connection: sqlite3.Connection) -> list[Operation]:
+    """Return what was journalled and is not in the tiles yet."""
+    rows = connection.execute(f"SELECT {COLUMNS} FROM op WHERE state = ? ORDER BY id", (PENDING,))
+    return [Operation.unpack(*row) for row in rows]
+
+
+def load_steps(connection: sqlite3.Connection) -> tuple[list[Step], list[Step]]:
+    """Return what can be undone and what can be redone, each with the next one last."""
+    done: list[Step] = []
+    undone: list[Step] = []
+    for id, group, text, state in connection.execute("SELECT id, grp, text, state FROM op ORDER BY id"):
+        stack = undone if state == UNDONE else done
+        if stack and stack[-1].group == group:
+            stack[-1].ids.append(id)
+        else:
+            stack.append(Step(group, text, [id]))
+    return done, undone[::-1]
+
+
+def insert(connection: sqlite3.Connection, operation: Operation) -> None:
+    """Journal an operation; what was undone before it can no longer be redone."""
+    connection.execute("DELETE FROM old WHERE op IN (SELECT id FROM op WHERE state = ?)", (UNDONE,))
+    connection.execute("DELETE FROM op WHERE state = ?", (UNDONE,))
+    protected = bytes(sorted(operation.protected))
+    row = (operation.id, operation.group, operation.kind, operation.text, PENDING, time.time(), "{}", protected)
+    connection.execute("INSERT INTO op VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, operation.pack()))
+
+
+def add_areas(connection: sqlite3.Connection, delta: np.ndarray) -> None:
+    """Add int64 (256,) to the pixels per label."""
+    rows = [(int(label), int(delta[label])) for label in np.flatnonzero(delta)]
+    connection.executemany(
+        "INSERT INTO area VALUES(?, ?) ON CONFLICT DO UPDATE SET pixels = pixels + excluded.pixels", rows
+    )

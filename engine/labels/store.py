@@ -7,83 +7,85 @@ that were journalled but not applied when the process died are applied when the 
 
 from __future__ import annotations
 
+import atexit
 import hashlib
-import os
 import sqlite3
-import threading
-import time
-from collections import deque
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Self
 
 import numpy as np
 from psygnal import Signal
 
 from ..errors import LabelError
 from ..files import replacing
-from ..tiles import SCHEMA, TILE, Key, TilePyramid, unpack
-from .journal import Operation, Rings, apply
+from ..tiles import SCHEMA, TILE, Blobs, Key, TilePyramid, unpack
+from . import journal
+from .journal import Operation, Rings, Step
+from .lock import WriterLock
 from .raster import Polygons, Shape, Stroke
+from .writer import Task, Writer
 
-PENDING, APPLIED, UNDONE = 0, 1, 2
 MIN_RADIUS = 0.5
-JOURNAL = """
-CREATE TABLE IF NOT EXISTS op(id INTEGER PRIMARY KEY, grp INTEGER NOT NULL, kind TEXT NOT NULL, geometry BLOB NOT NULL,
-    protected BLOB NOT NULL, text TEXT NOT NULL, state INTEGER NOT NULL, time REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS old(op INTEGER, level INTEGER, row INTEGER, col INTEGER, blob BLOB,
-    PRIMARY KEY(op, level, row, col)) WITHOUT ROWID;
-"""
+FARTHEST = 1e8  # level-0 pixels: beyond it the centre of a pixel would not be told from its edge
+_OVERLAYS = 64
 
 
 class LabelStore(TilePyramid):
     """Labels of one slide: uint8 per level-0 pixel, 0 = unlabelled.
 
     Edits return at once; see `saved` for when they are durable and `changed` for when they are in the tiles. Reading includes
-    edits that are still queued. One process at a time may write; others open ``readonly``.
+    edits that are still queued. One store at a time may write; others open ``readonly``.
+
+    Attributes
+    ----------
+    protected : label values that new edits do not change.
+    durable : id of the last operation that is on disk. last_saved : unix time of the last durable commit.
     """
 
     kind = "labels"
-    schema = SCHEMA + JOURNAL
+    schema = SCHEMA + journal.SCHEMA
 
     changed = Signal(tuple)
     """(x, y, width, height) in level-0 pixels whose labels changed; emitted from the writer thread."""
     saved = Signal(float)
     """Unix time of the last durable commit; emitted from the writer thread."""
     failed = Signal(str)
-    """One sentence when writing failed; the edit is kept and tried again with the next one, `retry` or `flush`."""
+    """One sentence when writing failed; edits are kept and tried again with the next one, `retry` or `flush`."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, readonly: bool) -> None:
-        super().__init__(path, connection, readonly)
+    def __init__(self, path: Path, readonly: bool) -> None:
+        lock = None if readonly else WriterLock(Path(path))
+        try:
+            super().__init__(path, readonly)
+        except BaseException:
+            if lock is not None:
+                lock.release()
+            raise
+        self._writer_lock = lock
+        self._writer: Writer | None = None
+        self._overlays: dict[Key, tuple[np.ndarray | None, tuple[int, ...], np.ndarray]] = {}
         self.protected: frozenset[int] = frozenset()
-        self.durable = 0
         self.last_saved: float | None = None
-        self._histograms: dict[tuple[int, int], np.ndarray] = {}
-        self._before: dict[Key, bytes | None] = {}
-        self._queue: deque[tuple[str, Any]] = deque()
-        self._wake = threading.Condition()
-        self._busy = self._closing = False
-        self._error: str | None = None
-        self._lockfile: IO[bytes] | None = None
-        self._done: list[tuple[int, str]] = []
-        self._undone: list[tuple[int, str]] = []
-        self._writer: threading.Thread | None = None
-        if readonly:
-            return
-        self._lockfile = _lock(self.path)
+        self._pending: list[Operation] = []
+        self._done: list[Step] = []
+        self._undone: list[Step] = []
         try:
             self._restore()
-        except BaseException:
-            self._lockfile.close()
-            raise
-        self._writer = threading.Thread(target=self._work, name=f"labels {self.path.name}", daemon=True)
-        self._writer.start()
+        except (sqlite3.Error, ValueError, KeyError, RuntimeError) as error:
+            self._disconnect()
+            if lock is not None:
+                lock.release()
+            raise LabelError(f"{path} is damaged ({error}); restore it from a backup.") from None
+        if not readonly:
+            self._writer = Writer(self, self._pending)
+            self._pending = []
+            atexit.register(_close_at_exit, weakref.ref(self))
 
     @classmethod
     def open_or_create(cls, path: Path, width: int, height: int) -> Self:
         """Open the store of a slide of that size, or make an empty one; a store of another size is an error."""
         if not Path(path).exists():
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
             return cls.create(path, width, height)
         store = cls.open(path)
         if (store.width, store.height) != (width, height):
@@ -93,21 +95,14 @@ class LabelStore(TilePyramid):
         return store
 
     def _restore(self) -> None:
-        """Rebuild the undo stacks and queue what was journalled but not applied."""
-        rows = self._connection.execute("SELECT id, grp, kind, geometry, protected, text, state FROM op ORDER BY id")
-        self._next = 1
-        pending = []
-        undone: list[tuple[int, str]] = []
-        for id, group, kind, geometry, protected, text, state in rows:
-            self._next = max(self._next, id + 1, group + 1)
-            self.durable = id
-            stack = undone if state == UNDONE else self._done
-            if not stack or stack[-1][0] != group:
-                stack.append((group, text))
-            if state == PENDING:
-                pending.append(("apply", Operation.unpack(id, group, kind, geometry, protected, text)))
-        self._undone = undone[::-1]
-        self._queue.extend(pending)
+        """Read the history and what was journalled but not applied."""
+        self._done, self._undone = journal.load_steps(self._reader)
+        self._pending = journal.load_pending(self._reader)
+        self.durable = max((step.ids[-1] for step in (*self._done, *self._undone)), default=0)
+        self._next = 1 + max((max(s.group, s.ids[-1]) for s in (*self._done, *self._undone)), default=0)
+        self._areas = np.zeros(256, np.int64)
+        for label, pixels in self._reader.execute("SELECT label, pixels FROM area"):
+            self._areas[label] = pixels
 
     # ---- edits ----------------------------------------------------------------------------------------------------
 
@@ -121,21 +116,15 @@ class LabelStore(TilePyramid):
         points : (N, 2) x and y in level-0 pixels, N >= 1.
         radius : level-0 pixels, at least 0.5.
         label : 0 erases.
-        group : from `new_group`; operations of one group are one undo step.
+        group : from `new_group`; operations of one group that follow each other are one undo step.
         """
         points = np.array(points, np.float64).reshape(-1, 2)
-        if not len(points) or not np.isfinite(points).all() or not np.isfinite(radius):
-            raise LabelError("A stroke needs at least one point with finite coordinates.")
+        if not len(points) or not _sane(points) or not 0 <= radius <= FARTHEST:
+            raise LabelError("A stroke needs at least one point with finite coordinates, and a finite radius.")
         return self._submit("stroke", [(Stroke(points, max(radius, MIN_RADIUS)), label)], group, text)
 
     def polygon(
-        self,
-        rings: Rings,
-        label: int,
-        *,
-        rule: str = "evenodd",
-        group: int | None = None,
-        text: str = "Polygon",
+        self, rings: Rings, label: int, *, rule: str = "evenodd", group: int | None = None, text: str = "Polygon"
     ) -> int:
         """Paint all pixels whose centre lies inside the rings ((N, 2) each) by the fill rule "evenodd" or "nonzero"."""
         return self._submit("polygons", [(_polygons([rings], rule), label)], group, text)
@@ -160,17 +149,17 @@ class LabelStore(TilePyramid):
 
     def new_group(self) -> int:
         """Return a number that ties the operations given it to one undo step."""
-        with self._wake:
+        with self._lock:
             self._next += 1
             return self._next - 1
 
     def undo(self) -> bool:
         """Take the last step back; False when there is none."""
-        return self._step(self._done, self._undone, "undo")
+        return self._move(self._done, self._undone, "undo")
 
     def redo(self) -> bool:
         """Do the last undone step again; False when there is none."""
-        return self._step(self._undone, self._done, "redo")
+        return self._move(self._undone, self._done, "redo")
 
     @property
     def can_undo(self) -> bool:
@@ -182,357 +171,278 @@ class LabelStore(TilePyramid):
 
     @property
     def undo_text(self) -> str:
-        return self._done[-1][1] if self._done else ""
+        return self._done[-1].text if self._done else ""
 
     @property
     def redo_text(self) -> str:
-        return self._undone[-1][1] if self._undone else ""
+        return self._undone[-1].text if self._undone else ""
 
     def _submit(self, kind: str, items: list[tuple[Shape, int]], group: int | None, text: str) -> int:
-        self._writable()
+        writer = self._writable()
         if any(not 0 <= label <= 255 for _, label in items):
             raise LabelError("A label is a whole number from 0 (unlabelled) to 255.")
-        with self._wake:
+        with self._lock:
             id = self._next
             self._next += 1
             group = id if group is None else group
-            operation = Operation(id, group, kind, items, self.protected, text)
-            if not self._done or self._done[-1][0] != group:
-                self._done.append((group, text))
+            operation = Operation(id, group, kind, items, frozenset(self.protected), text)
+            if self._done and self._done[-1].group == group:
+                self._done[-1].ids.append(id)
+            else:
+                self._done.append(Step(group, text, [id]))
             self._undone.clear()
-            self._queue.append(("new", operation))
-            self._wake.notify_all()
+            writer.submit(Task("paint", operation))
         return id
 
-    def _step(self, source: list[tuple[int, str]], target: list[tuple[int, str]], verb: str) -> bool:
-        self._writable()
-        with self._wake:
+    def _move(self, source: list[Step], target: list[Step], verb: str) -> bool:
+        writer = self._writable()
+        with self._lock:
             if not source:
                 return False
-            target.append(source.pop())
-            self._queue.append((verb, target[-1][0]))
-            self._wake.notify_all()
+            step = source.pop()
+            target.append(step)
+            writer.submit(Task("undo" if verb == "undo" else "redo", step=Step(step.group, step.text, [*step.ids])))
         return True
 
-    def _writable(self) -> None:
-        if self.readonly or self._closing:
+    def _writable(self) -> Writer:
+        if self._writer is None:
             raise LabelError(f"{self.path} is open for reading only.")
+        return self._writer
 
     # ---- reading --------------------------------------------------------------------------------------------------
 
     def tile(self, level: int, row: int, column: int) -> np.ndarray | None:
         """Return a tile with queued edits painted in: read-only uint8 (512, 512), None when all zero."""
+        key = (level, row, column)
         step = 1 << level
         x, y, size = column * TILE * step, row * TILE * step, TILE * step
-        waiting = self._waiting(x, y, size, size)
-        tile = super().tile(level, row, column)
-        if not waiting:
-            return tile
-        pixels = np.zeros((TILE, TILE), np.uint8) if tile is None else tile.copy()
+        with self._lock:
+            tile = super().tile(level, row, column)
+            waiting = [operation for operation in self._waiting() if operation.touches(x, y, size, size)]
+            if not waiting:
+                return tile
+            ids = tuple(operation.id for operation in waiting)
+            known = self._overlays.get(key)
+        if known is not None and known[0] is tile and known[1][: len(known[1])] == ids[: len(known[1])]:
+            pixels, waiting = known[2], waiting[len(known[1]) :]
+            if not waiting:
+                return pixels
+            pixels = pixels.copy()
+        else:
+            pixels = np.zeros((TILE, TILE), np.uint8) if tile is None else tile.copy()
         for operation in waiting:
             operation.paint(pixels, x, y, step)
         width, height = self.level_size(level)
         pixels[max(0, height - row * TILE) :] = 0
         pixels[:, max(0, width - column * TILE) :] = 0
+        pixels.flags.writeable = False
+        with self._lock:
+            while len(self._overlays) >= _OVERLAYS:
+                del self._overlays[next(iter(self._overlays))]
+            self._overlays[key] = (tile, ids, pixels)
         return pixels
 
-    def _waiting(self, x: int, y: int, width: int, height: int) -> list[Operation]:
-        if not self._queue:
+    def _waiting(self) -> list[Operation]:
+        """What is not in the tiles yet; under `_lock`, in which tasks also leave the queue."""
+        if self._writer is None:
+            return self._pending
+        if not self._writer.queue:
+            self._overlays.clear()
             return []
-        with self._wake:
-            found = [entry for verb, entry in self._queue if verb in ("new", "apply")]
-        return [o for o in found if _touches(o.bounds, x, y, width, height)]
+        return [task.operation for task in self._writer.queue if task.operation is not None]
 
-    def areas(self) -> dict[int, int]:
-        """Return the number of level-0 pixels of each label that occurs."""
-        self.flush()
-        total = np.zeros(256, np.int64)
-        for row, column in self.keys(0):
-            with self._lock:
-                counts = self._histograms.get((row, column))
-                blob = self._blob((0, row, column))
-            if counts is None:
-                pixels = unpack(blob)
-                if isinstance(pixels, int):
-                    counts = np.zeros(256, np.int64)
-                    counts[pixels] = TILE * TILE
-                else:
-                    counts = np.bincount(pixels.ravel(), minlength=256)
-                with self._lock:
-                    if self._blob((0, row, column)) is blob:
-                        self._histograms[row, column] = counts
-            total += counts
+    def refresh(self, rect: tuple[float, float, float, float] | None = None) -> None:
+        """Take notice of what the process that writes has done since (for stores opened ``readonly``)."""
+        with self._lock:
+            if self._writer is None and self._data_version() != self._seen:
+                self._restore()
+            super().refresh(rect)
+
+    def keys(self, level: int = 0) -> list[tuple[int, int]]:
+        """Return (row, column) of all tiles of a level that may hold labels, sorted."""
+        with self._lock:
+            found = super().keys(level)
+            waiting = list(self._waiting())
+        if not waiting:
+            return found
+        more, span = set(found), TILE << level
+        for operation in waiting:
+            x, y, width, height = operation.rect(self.width, self.height)
+            rows, columns = range(y // span, -(-(y + height) // span)), range(x // span, -(-(x + width) // span))
+            more |= {(row, column) for row in rows for column in columns}
+        return sorted(more)
+
+    def uniform(self, level: int, row: int, column: int) -> int | None:
+        """Return the value of a uniform tile (0 when absent), None when its pixels differ or an edit is queued."""
+        with self._lock:
+            return super().uniform(level, row, column) if not self._waiting() else None
+
+    def areas(self, wait: bool = True) -> dict[int, int]:
+        """Return the number of level-0 pixels of each label that occurs.
+
+        With `wait` false, queued edits are left out and the call never blocks (unless the store is readonly and the
+        process that wrote it died in the middle of an edit).
+        """
+        if wait:
+            self.flush()
+        with self._lock:
+            total = self._areas.copy()
+            waiting = self._waiting() if self._writer is None else []
+        if waiting:
+            total[:] = 0
+            for row, column in self.keys(0):
+                tile = self.tile(0, row, column)
+                if tile is not None:
+                    total += np.bincount(tile.ravel(), minlength=256)
         return {int(label): int(total[label]) for label in np.flatnonzero(total) if label}
 
     def bounds(self) -> tuple[int, int, int, int] | None:
         """Return (x, y, width, height) of all labelled pixels, None when there are none."""
         self.flush()
-        keys = self.keys(0)
-        if not keys:
-            return None
-        rows, columns = [row for row, _ in keys], [column for _, column in keys]
-        extremes = (min(rows), max(rows), min(columns), max(columns))
-        left = top = np.iinfo(np.int64).max
+        left = top = 1 << 62
         right = bottom = 0
-        for row, column in keys:
-            if row in extremes[:2] or column in extremes[2:]:
-                tile = self.tile(0, row, column)
-                if tile is None:
-                    continue
-                ys, xs = np.flatnonzero(tile.any(1)), np.flatnonzero(tile.any(0))
-                left, right = min(left, column * TILE + xs[0]), max(right, column * TILE + xs[-1] + 1)
-                top, bottom = min(top, row * TILE + ys[0]), max(bottom, row * TILE + ys[-1] + 1)
-        return int(left), int(top), int(right - left), int(bottom - top)
+        for row, column in self.keys(0):
+            # only tiles that reach beyond what is known so far have to be looked at
+            x, y = column * TILE, row * TILE
+            if x >= left and y >= top and x + TILE <= right and y + TILE <= bottom:
+                continue
+            tile = self.tile(0, row, column)
+            if tile is None or not tile.any():
+                continue
+            ys, xs = np.flatnonzero(tile.any(1)), np.flatnonzero(tile.any(0))
+            left, right = min(left, x + int(xs[0])), max(right, x + int(xs[-1]) + 1)
+            top, bottom = min(top, y + int(ys[0])), max(bottom, y + int(ys[-1]) + 1)
+        return (left, top, right - left, bottom - top) if right else None
 
     def content_hash(self) -> str:
         """Return a hash of the label pixels alone: the same however they came about."""
         self.flush()
         digest = hashlib.sha256(f"{self.width}x{self.height}".encode())
         for row, column in self.keys(0):
-            with self._lock:
-                blob = self._blob((0, row, column))
-            pixels = unpack(blob)
-            digest.update(f"/{row},{column}:".encode())
-            digest.update(str(pixels).encode() if isinstance(pixels, int) else pixels.tobytes())
+            value = self.uniform(0, row, column)
+            if value is None:
+                tile = self.tile(0, row, column)
+                first = 0 if tile is None else int(tile[0, 0])
+                value = first if tile is None or (tile == first).all() else None
+            if value != 0:
+                digest.update(f"/{row},{column}:".encode())
+                digest.update(str(value).encode() if value is not None else self._bytes(row, column))
         return digest.hexdigest()
+
+    def _bytes(self, row: int, column: int) -> bytes:
+        tile = self.tile(0, row, column)
+        return b"" if tile is None else tile.tobytes()
 
     def snapshot(self, path: Path) -> str:
         """Write a frozen copy without history to `path`, whole or not at all; return its `content_hash`."""
         self.flush()
-        with replacing(Path(path)) as temporary:
-            temporary.unlink()
-            with LabelStore.create(temporary, self.width, self.height) as copy:
-                copy._connection.execute("PRAGMA journal_mode = DELETE")
-                with self._lock:
-                    rows = [(*key, blob) for key, blob in (self._packed or {}).items()]
-                if self._packed is None:
-                    rows = self._connection.execute("SELECT level, row, col, blob FROM tile").fetchall()
-                copy._connection.execute("BEGIN")
-                copy._connection.executemany("INSERT INTO tile VALUES(?, ?, ?, ?)", rows)
-                copy._connection.execute("COMMIT")
-            _lock_path(temporary).unlink(missing_ok=True)
+        path = Path(path)
+        try:
+            with replacing(path) as temporary:
+                temporary.unlink()
+                self._make(temporary, self.width, self.height, self.base, self.reduce, self.meta)
+                waiting = self._copy(temporary)
+                if waiting:  # the process that writes died, or is still rasterising: the copy does that itself
+                    with LabelStore.open(temporary) as copy:
+                        copy.flush()
+                connection = sqlite3.connect(temporary, isolation_level=None)
+                try:
+                    connection.executescript("DELETE FROM op; DELETE FROM old; PRAGMA journal_mode = DELETE;")
+                finally:
+                    connection.close()
+        except sqlite3.Error as error:
+            raise LabelError(f"{path} cannot be written: {error}.") from None
         with LabelStore.open(path, readonly=True) as copy:
             return copy.content_hash()
 
-    # ---- the writer thread ----------------------------------------------------------------------------------------
+    def _copy(self, path: Path) -> int:
+        """Copy tiles and what waits to be applied, all of one moment, into an empty store; number of those that wait."""
+        connection = sqlite3.connect(path, isolation_level=None)
+        try:
+            connection.execute("ATTACH DATABASE ? AS source", (str(self.path),))
+            connection.execute("BEGIN")
+            for table, where in (("tile", ""), ("area", ""), ("op", f" WHERE state = {journal.PENDING}")):
+                connection.execute(f"INSERT INTO main.{table} SELECT * FROM source.{table}{where}")
+            count = connection.execute("SELECT count(*) FROM main.op").fetchone()[0]
+            connection.execute("COMMIT")
+            return count
+        finally:
+            connection.close()
+
+    # ---- saving ---------------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
         """Wait until everything submitted is durable and in the tiles; `LabelError` when it cannot be written."""
-        if self._writer is None or threading.current_thread() is self._writer:
-            return
-        self.retry()
-        with self._wake:
-            self._wake.wait_for(lambda: (not self._queue and not self._busy) or self._error or self._closing)
-            if self._error:
-                raise LabelError(self._error)
+        if self._writer is not None:
+            self._writer.flush()
 
     def retry(self) -> None:
         """Try again to write what failed."""
-        with self._wake:
-            self._error = None
-            self._wake.notify_all()
+        if self._writer is not None:
+            self._writer.retry()
 
-    def close(self) -> None:
-        """Write what is queued and close; `LabelError` when something could not be written."""
-        problem = None
-        if self._writer is not None and not self._closing:
+    def close(self, discard: bool = False) -> None:
+        """Write what is queued and close.
+
+        When something cannot be written, `LabelError` is raised and the store stays open with it, so that closing can be
+        tried again; with `discard` it is closed all the same, and edits that are not on disk are lost.
+        """
+        if self._writer is not None:
             try:
-                self.flush()
-            except LabelError as error:
-                problem = error
-            with self._wake:
-                self._closing = True
-                self._wake.notify_all()
-            self._writer.join()
+                self._writer.flush()
+            except LabelError:
+                if not discard:
+                    raise
+            self._writer.stop()
+            self._writer = None
         super().close()
-        if self._lockfile is not None:
-            self._lockfile.close()
-            self._lockfile = None
-        if problem is not None:
-            raise problem
+        if self._writer_lock is not None:
+            self._writer_lock.release()
+            self._writer_lock = None
 
-    def _work(self) -> None:
-        while True:
-            with self._wake:
-                self._busy = False
-                self._wake.notify_all()
-                self._wake.wait_for(lambda: self._closing or (self._queue and not self._error))
-                if self._closing:
-                    return
-                verb, entry = self._queue[0]
-                self._busy = True
-            try:
-                if verb == "new":
-                    self._journal(entry)
-                    with self._wake:
-                        # journalled: from here on it only has to be applied, also when that fails
-                        self._queue[0] = ("apply", entry)
-                    self._apply(entry)
-                    rects = [entry.rect(self.width, self.height)]
-                elif verb == "apply":
-                    self._apply(entry)
-                    rects = [entry.rect(self.width, self.height)]
-                else:
-                    rects = self._swap(entry, verb)
-            except sqlite3.Error as error:
-                sentence = (
-                    f"The labels cannot be saved to {self.path}: {error}; make room, the edit is kept until then."
-                )
-                with self._wake:
-                    self._error = sentence
-                self.failed.emit(sentence)
-                continue
-            with self._wake:
-                self._queue.popleft()
-            for rect in rects:
-                self.changed.emit(rect)
-
-    def _committed(self) -> None:
-        self.last_saved = time.time()
-        self.saved.emit(self.last_saved)
-
-    def _journal(self, operation: Operation) -> None:
-        """Make an operation durable; steps that were undone before it can no longer be redone."""
-        execute = self._connection.execute
-        with self._writing:
-            execute("BEGIN IMMEDIATE")
-            try:
-                execute("DELETE FROM old WHERE op IN (SELECT id FROM op WHERE state = ?)", (UNDONE,))
-                execute("DELETE FROM op WHERE state = ?", (UNDONE,))
-                execute(
-                    "INSERT INTO op VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        operation.id,
-                        operation.group,
-                        operation.kind,
-                        operation.pack(),
-                        bytes(sorted(operation.protected)),
-                        operation.text,
-                        PENDING,
-                        time.time(),
-                    ),
-                )
-                execute("COMMIT")
-            except sqlite3.Error:
-                _roll_back(self._connection)
-                raise
-        self.durable = operation.id
-        self._committed()
-
-    def _apply(self, operation: Operation) -> None:
-        """Turn a journalled operation into tiles, and keep what they replace."""
-        painted: dict[tuple[int, int], np.ndarray | int] = {}
-        for row, column, mask, label in operation.tiles(self.width, self.height):
-            now = painted.get((row, column))
-            if now is None:
-                now = self.current(row, column)
-            if mask is None and not operation.protected:
-                painted[row, column] = label
-                continue
-            if isinstance(now, int):
-                if now == label or (now in operation.protected):
-                    continue
-                now = np.full((TILE, TILE), now, np.uint8)
-            elif not now.flags.writeable:
-                now = now.copy()
-            apply(now, mask, label, operation.protected)
-            painted[row, column] = now
-        self._operation = operation
+    def __exit__(self, *_: object) -> None:
         try:
-            with self.transaction() as connection:
-                for (row, column), pixels in painted.items():
-                    self.write(row, column, pixels)
-                connection.execute("UPDATE op SET state = ? WHERE id = ?", (APPLIED, operation.id))
-        finally:
-            self._operation = None
+            self.close()
+        except LabelError:
+            self.close(discard=True)
+            raise
 
-    _operation: Operation | None = None
+    def _save(self, edits: Blobs) -> None:
+        """Pixels written directly (`transaction`, `write`) have no history, but they count."""
+        delta = np.zeros(256, np.int64)
+        for key, blob in edits.items():
+            if key[0] == 0:
+                delta += _counts(blob) - _counts(self._blob(key))
 
-    def _record(self, before: dict[Key, bytes | None]) -> None:
-        if self._operation is not None:
-            rows = [(self._operation.id, *key, blob) for key, blob in before.items()]
-            self._connection.executemany("INSERT INTO old VALUES(?, ?, ?, ?, ?)", rows)
-        for level, row, column in before:
-            if level == 0:
-                self._histograms.pop((row, column), None)
+        def published() -> None:
+            self._areas += delta
 
-    def _swap(self, group: int, verb: str) -> list[tuple[int, int, int, int]]:
-        """Undo or redo a group: exchange its kept tiles with those in the pyramid, in one transaction."""
-        assert self._packed is not None
-        order, before_state, state = ("DESC", APPLIED, UNDONE) if verb == "undo" else ("ASC", UNDONE, APPLIED)
-        execute = self._connection.execute
-        now: dict[Key, bytes | None] = {}
-        with self._writing:
-            execute("BEGIN IMMEDIATE")
-            try:
-                ids = execute(
-                    f"SELECT id FROM op WHERE grp = ? AND state = ? ORDER BY id {order}",
-                    (group, before_state),
-                ).fetchall()
-                for (id,) in ids:
-                    rows = execute("SELECT level, row, col, blob FROM old WHERE op = ?", (id,)).fetchall()
-                    kept = []
-                    for level, row, column, blob in rows:
-                        key = (level, row, column)
-                        kept.append((now[key] if key in now else self._packed.get(key), id, *key))
-                        now[key] = blob
-                    self._connection.executemany(
-                        "UPDATE old SET blob = ? WHERE op = ? AND level = ? AND row = ? AND col = ?", kept
-                    )
-                    execute("UPDATE op SET state = ? WHERE id = ?", (state, id))
-                self._put(now)
-            except sqlite3.Error:
-                _roll_back(self._connection)
-                raise
-        self._committed()
-        return _rects(key for key in now if key[0] == 0)
+        self._commit(edits, lambda connection: journal.add_areas(connection, delta), published)
+
+
+def _counts(blob: bytes | None) -> np.ndarray:
+    pixels = unpack(blob)
+    if isinstance(pixels, np.ndarray):
+        return np.bincount(pixels.ravel(), minlength=256)
+    counts = np.zeros(256, np.int64)
+    counts[pixels] = TILE * TILE
+    return counts
+
+
+def _sane(points: np.ndarray) -> bool:
+    return bool((np.abs(points) <= FARTHEST).all())  # false for nan
 
 
 def _polygons(many: list[Rings], rule: str) -> Polygons:
     if rule not in ("evenodd", "nonzero"):
         raise LabelError(f"There is no fill rule '{rule}'; there are evenodd and nonzero.")
     arrays = [[np.array(ring, np.float64).reshape(-1, 2) for ring in rings] for rings in many]
-    if not all(np.isfinite(ring).all() for rings in arrays for ring in rings):
+    if not all(_sane(ring) for rings in arrays for ring in rings):
         raise LabelError("A polygon has coordinates that are not finite.")
     return Polygons([(rings, rule) for rings in arrays])
 
 
-def _touches(bounds: tuple[float, float, float, float], x: int, y: int, width: int, height: int) -> bool:
-    return bounds[2] >= x and bounds[0] <= x + width and bounds[3] >= y and bounds[1] <= y + height
-
-
-def _rects(keys: Iterable[Key]) -> list[tuple[int, int, int, int]]:
-    """Return one level-0 rectangle per row of tiles."""
-    rows: dict[int, list[int]] = {}
-    for _, row, column in keys:
-        rows.setdefault(row, []).append(column)
-    return [(min(c) * TILE, row * TILE, (max(c) - min(c) + 1) * TILE, TILE) for row, c in sorted(rows.items())]
-
-
-def _roll_back(connection: sqlite3.Connection) -> None:
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
-
-
-def _lock_path(path: Path) -> Path:
-    return path.with_name(path.name + ".lock")
-
-
-def _lock(path: Path) -> IO[bytes]:
-    """Hold the writer's lock of a store; it ends with the process, however that ends."""
-    file = _lock_path(path).open("a+b")
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise LabelError(
-            f"The labels in {path} are open in another Opsin window; close it there to edit them here."
-        ) from None
-    return file
+def _close_at_exit(reference: weakref.ref[LabelStore]) -> None:
+    store = reference()
+    if store is not None:
+        store.close(discard=True)

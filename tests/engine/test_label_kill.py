@@ -6,72 +6,83 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from opsin.engine.labels.journal import Operation
+from opsin.engine.labels.journal import APPLIED, COLUMNS, UNDONE, Operation
 from opsin.engine.labels.store import LabelStore
 
-SIZE = 1500
+SIZE = 1100
 PAINTER = """
-import random, sys
+import sys
 import numpy as np
 from opsin.engine.labels.store import LabelStore
 store = LabelStore.open_or_create(sys.argv[1], %d, %d)
-store.saved.connect(lambda _: print(store.durable, flush=True))
+store.saved.connect(lambda _: print("saved", store.durable, flush=True))
 rng = np.random.default_rng(int(sys.argv[2]))
 print("ready", flush=True)
 while True:
     if rng.random() < 0.15 and store.can_undo:
+        print("undo", *store._done[-1].ids, flush=True)
         store.undo()
+        if rng.random() < 0.3:
+            store.redo()
     else:
-        store.stroke(rng.uniform(0, %d, (rng.integers(1, 12), 2)), rng.uniform(1, 60), int(rng.integers(0, 4)))
-    if rng.random() < 0.3:
-        store.flush()
-    while len(store._queue) > 20:
+        radius = rng.uniform(1, 60) if rng.random() < 0.8 else rng.uniform(60, 400)
+        store.stroke(rng.uniform(0, %d, (rng.integers(1, 12), 2)), radius, int(rng.integers(0, 4)))
+    if rng.random() < 0.3 or len(store._writer.queue) > 20:
         store.flush()
 """ % (SIZE, SIZE, SIZE)
 
 
-def _kill_once(path: Path, seed: int) -> int:
-    """Paint in a child, kill it at a random moment, return the highest operation it had reported as durable."""
+def _kill_once(path: Path, seed: int) -> tuple[set[int], set[int]]:
+    """Paint in a child and kill it at a random moment; the ids it had reported as saved, those it was undoing."""
     child = subprocess.Popen([sys.executable, "-c", PAINTER, str(path), str(seed)], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     assert child.stdout.readline().strip() == "ready"
-    reported = 0
-    for _ in range(random.Random(seed).randint(1, 12)):
-        reported = int(child.stdout.readline())
+    chance = random.Random(seed)
+    lines = [child.stdout.readline() for _ in range(chance.randint(1, 12))]
+    time.sleep(chance.uniform(0, 0.02))  # not to wait for anything: the moment is to be random
     os.kill(child.pid, signal.SIGKILL)
-    # what it had still managed to say before the kill counts as reported too
-    lines = child.stdout.read().split("\n")[:-1]
+    # what it had still managed to say before the kill counts as reported too; a line cut short does not
+    lines += child.stdout.read().split("\n")[:-1]
     child.wait()
-    return max([reported, *map(int, lines)])
+    words = [line.split() for line in lines]
+    saved = {int(word) for verb, *ids in words if verb == "saved" for word in ids}
+    return saved, {int(word) for verb, *ids in words if verb == "undo" for word in ids}
 
 
-def _check(path: Path, reported: int) -> None:
+def _check(path: Path, reported: set[int], undoing: set[int]) -> None:
     with LabelStore.open(path) as store:
         store.flush()
         connection = sqlite3.connect(path)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        rows = connection.execute(
-            "SELECT id, grp, kind, geometry, protected, text, state FROM op ORDER BY id"
-        ).fetchall()
+        rows = connection.execute(f"SELECT {COLUMNS}, state FROM op ORDER BY id").fetchall()
         connection.close()
-        assert rows[-1][0] >= reported or store.durable >= reported
+        # a step that is undone goes for good with the next stroke; anything else that was saved must be there
+        assert reported - undoing <= {row[0] for row in rows}
         model = np.zeros((SIZE, SIZE), np.uint8)
         for *columns, state in rows:
-            assert state in (1, 2), "nothing is left half done"
-            if state == 1:
+            assert state in (APPLIED, UNDONE), "nothing is left half done"
+            if state == APPLIED:
                 Operation.unpack(*columns).paint(model, 0, 0, 1)
         assert np.array_equal(store.region(0, 0, 0, SIZE, SIZE), model)
         assert np.array_equal(store.region(1, 0, 0, SIZE // 2, SIZE // 2), model[::2, ::2])
+        counts = np.bincount(model.ravel(), minlength=256)
+        assert store.areas() == {label: int(counts[label]) for label in range(1, 256) if counts[label]}
 
 
 def _kills(path: Path, count: int) -> None:
+    reported: set[int] = set()
+    undoing: set[int] = set()
     for seed in range(count):
-        reported = _kill_once(path, seed)
-        _check(path, reported)
+        saved, undone = _kill_once(path, seed)
+        reported |= saved
+        undoing |= undone
+        _check(path, reported, undoing)
+    assert len(reported) > count, "too little was painted to show anything"
 
 
 @pytest.mark.timeout(120)
@@ -80,5 +91,6 @@ def test_twenty_kills_lose_nothing_reported(tmp_path):
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(600)
 def test_hundred_kills_lose_nothing_reported(tmp_path):
     _kills(tmp_path / "a.labels", 100)

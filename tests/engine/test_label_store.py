@@ -250,6 +250,7 @@ def test_operation_that_was_only_journalled_is_applied_on_reopening(store):
     connection.execute("UPDATE op SET state = 0")
     connection.execute("DELETE FROM old")
     connection.execute("DELETE FROM tile")
+    connection.execute("DELETE FROM area")
     connection.commit()
     connection.close()
     with LabelStore.open(path) as again:
