@@ -111,7 +111,8 @@ class Loader(QObject):
         self._slide: Slide | None = None
         self._wanted: Sequence[Key] = ()
         self._running: set[Key] = set()
-        self._wake = threading.Condition()
+        lock = threading.RLock()
+        self._wake, self._done = threading.Condition(lock), threading.Condition(lock)
         self._stopping = False
         self._threads = [
             threading.Thread(target=self._work, name=f"slide tiles {number}", daemon=True) for number in range(threads)
@@ -132,6 +133,12 @@ class Loader(QObject):
             self._wanted = keys
             if keys:
                 self._wake.notify_all()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until a tile was finished, at most so long (for tests and screenshots)."""
+        with self._wake:
+            if self._running or self._wanted:
+                self._done.wait(seconds)
 
     def stop(self) -> None:
         """End the threads; the tile in hand is finished first."""
@@ -171,16 +178,21 @@ class Loader(QObject):
                 result = str(error)
             except Exception as error:  # a reader's fault must not end the thread; the view says what it was
                 result = f"{slide.path.name} could not be read here: {error}"
-            with self._wake:
-                if generation == self.generation:
-                    self._running.discard(key)
-                    if result is not None:
-                        # Not again before the view has put it away and renewed its list.
-                        self._wanted = [other for other in self._wanted if other != key]
-                if self._stopping:
-                    return
-            if result is not None:
+            if self._stopping:
+                return
+            if result is None:
+                self.delivered(generation, key)
+            else:
                 self.loaded.emit(generation, key, result)
+            with self._wake:
+                self._done.notify_all()
+
+    def delivered(self, generation: int, key: Key) -> None:
+        """The view has put the tile away (or it was cancelled); until then it is not started again."""
+        with self._wake:
+            if generation == self.generation:
+                self._running.discard(key)
+                self._wanted = [other for other in self._wanted if other != key]
 
 
 class SlideTiles(QObject):
@@ -241,6 +253,14 @@ class SlideTiles(QObject):
         self._tiles.move_to_end(key)
         return image
 
+    def pixel(self, key: Key, x: int, y: int) -> tuple[int, int, int] | None:
+        """RGB of one pixel of a tile as scanned."""
+        pixels = self._tiles.get(key, (None,))[0]
+        if pixels is None or not (0 <= y < pixels.shape[0] and 0 <= x < pixels.shape[1]):
+            return None
+        blue, green, red, _ = pixels[y, x].tolist()
+        return red, green, blue
+
     def _picture(self, pixels: np.ndarray) -> QImage:
         height, width = pixels.shape[:2]
         if self._table is None:
@@ -254,6 +274,7 @@ class SlideTiles(QObject):
     def _put(self, generation: int, key: Key, result: np.ndarray | str) -> None:
         if generation != self.loader.generation:
             return
+        self.loader.delivered(generation, key)
         if isinstance(result, str):
             self._tiles[key] = (None, None, 0)
             if not self._said:

@@ -1,0 +1,251 @@
+"""Label and heat tiles as pictures, and strokes drawn on them while the hand still moves.
+
+A tile is coloured once, when it is read, never per frame. A live stroke is drawn right on the picture of the tile; when
+the store has taken it over, the tile is marked stale and read again at the next frame. So there is no separate layer
+that could flicker, and what is on screen after the commit is what is in the store.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from qtpy.QtCore import QPointF, Qt
+from qtpy.QtGui import QColor, QImage, QPainter, QPainterPath, QPen, QPolygonF
+
+from ...engine.tiles import TILE, TilePyramid
+
+Key = tuple[int, int, int]  # level, row, column
+Rect = tuple[float, float, float, float]  # x, y, width, height in level-0 pixels
+Point = tuple[float, float]
+KEPT = 160  # coloured tiles of 1 MB per layer
+
+
+@dataclass
+class Stroke:
+    """A brush stroke in the making; points up to `submitted` are with the store already."""
+
+    label: int
+    radius: float  # level-0 pixels
+    group: int
+    text: str
+    points: list[Point] = field(default_factory=list)
+    submitted: int = 0
+
+    def tail(self) -> list[Point]:
+        """What the store does not have yet, with the last point it has, so that parts join."""
+        return self.points[max(self.submitted - 1, 0) :] if self.submitted < len(self.points) else []
+
+
+def bounds(points: Sequence[Point], margin: float = 0.0) -> Rect:
+    """The rectangle around points, `margin` wider on each side."""
+    xs, ys = [p[0] for p in points], [p[1] for p in points]
+    left, top = min(xs) - margin, min(ys) - margin
+    return (left, top, max(xs) + margin - left, max(ys) + margin - top)
+
+
+class _Picture:
+    """One coloured tile: `array` is uint32 [512, 512], None = nothing to draw; `image` looks at the same memory."""
+
+    __slots__ = ("array", "image", "kept", "stale")
+
+    def __init__(self) -> None:
+        self.array: np.ndarray | None = None
+        self.image: QImage | None = None
+        self.kept: np.ndarray | None = None  # bool: pixels of locked classes, which live strokes leave alone
+        self.stale = True
+
+    def show(self, tile: np.ndarray | None, table: np.ndarray) -> None:
+        """Colour a tile of values; None = empty."""
+        if tile is None:
+            self.array = self.image = None
+            return
+        np.take(table, tile, out=self.blank(), mode="clip")
+
+    def blank(self) -> np.ndarray:
+        """Make sure that there is a picture; what is in it is left as it is."""
+        if self.array is None:
+            self.image = QImage(TILE, TILE, QImage.Format.Format_ARGB32_Premultiplied)
+            self.array = np.frombuffer(self.image.bits(), np.uint32).reshape(TILE, TILE)
+        return self.array
+
+
+class PyramidLayer:
+    """Coloured tiles of a heat map, of pseudo labels or (see `LabelLayer`) of the user's labels."""
+
+    def __init__(self, source: TilePyramid, table: np.ndarray) -> None:
+        self.source = source
+        self.base_level = source.base.bit_length() - 1
+        self._table = table.astype(np.uint32)
+        self._pictures: OrderedDict[Key, _Picture] = OrderedDict()
+
+    def level(self, k: int) -> int:
+        """The pyramid level to draw where the slide is drawn with 2**k level-0 pixels per tile pixel."""
+        return min(max(k - self.base_level, 0), self.source.levels - 1)
+
+    def step(self, level: int) -> int:
+        """Level-0 pixels per pixel of a level."""
+        return self.source.base << level
+
+    def set_table(self, table: np.ndarray) -> None:
+        """New colours; tiles are coloured again when they are next drawn."""
+        table = table.astype(np.uint32)
+        if not np.array_equal(table, self._table):
+            self._table = table
+            self.invalidate()
+
+    def invalidate(self, rect: Rect | None = None, keep: Container[Key] = ()) -> None:
+        """Read again, when they are next drawn, the tiles that touch the rectangle (None = all) and are not in `keep`."""
+        for key, picture in self._pictures.items():
+            if (rect is None or self._touches(key, rect)) and key not in keep:
+                picture.stale = True
+
+    def _touches(self, key: Key, rect: Rect) -> bool:
+        size = self.step(key[0]) * TILE
+        x, y = key[2] * size, key[1] * size
+        return rect[0] <= x + size and rect[0] + rect[2] >= x and rect[1] <= y + size and rect[1] + rect[3] >= y
+
+    def keys(self, level: int, rect: Rect) -> list[Key]:
+        """The tiles of a level that touch a rectangle."""
+        size = self.step(level) * TILE
+        width, height = self.source.level_size(level)
+        columns, rows = -(-width // TILE), -(-height // TILE)
+        first_row, last_row = max(0, int(rect[1] // size)), min(rows - 1, int((rect[1] + rect[3]) // size))
+        first_column = max(0, int(rect[0] // size))
+        last_column = min(columns - 1, int((rect[0] + rect[2]) // size))
+        return [
+            (level, row, column)
+            for row in range(first_row, last_row + 1)
+            for column in range(first_column, last_column + 1)
+        ]
+
+    def ready(self, key: Key) -> bool:
+        """Whether `image` costs nothing."""
+        picture = self._pictures.get(key)
+        return picture is not None and not picture.stale
+
+    def old_image(self, key: Key) -> QImage | None:
+        """The picture as it was last drawn, perhaps out of date."""
+        picture = self._pictures.get(key)
+        return None if picture is None else picture.image
+
+    def image(self, key: Key) -> QImage | None:
+        """The picture of a tile, up to date; None when it is empty."""
+        return self._picture(key).image
+
+    def _picture(self, key: Key) -> _Picture:
+        picture = self._pictures.get(key)
+        if picture is None:
+            picture = self._pictures[key] = _Picture()
+            while len(self._pictures) > KEPT:
+                self._pictures.popitem(last=False)
+        else:
+            self._pictures.move_to_end(key)
+        if picture.stale:
+            self._read(key, picture)
+        return picture
+
+    def _read(self, key: Key, picture: _Picture) -> None:
+        tile = self.source.tile(*key)
+        picture.stale = False
+        picture.show(tile, self._table)
+
+
+class LabelLayer(PyramidLayer):
+    """The user's labels, with what is being painted."""
+
+    def __init__(self, source: TilePyramid, table: np.ndarray) -> None:
+        super().__init__(source, table)
+        self.protected: frozenset[int] = frozenset()
+        self.live: Stroke | None = None
+
+    def color(self, label: int) -> QColor:
+        """The colour of a label as it is drawn (with its opacity)."""
+        value = int(self._table[label])
+        alpha = value >> 24
+        if not alpha:
+            return QColor(0, 0, 0, 0)
+        return QColor(*(min(255, ((value >> s & 255) * 255 + alpha // 2) // alpha) for s in (16, 8, 0)), alpha)
+
+    def _read(self, key: Key, picture: _Picture) -> None:
+        tile = self.source.tile(*key)
+        picture.stale = False
+        picture.show(tile, self._table)
+        picture.kept = None
+        if tile is not None and self.protected:
+            kept = np.isin(tile, tuple(self.protected))
+            picture.kept = kept if kept.any() else None
+        if self.live is not None and (tail := self.live.tail()):
+            rect = bounds(tail, self.live.radius)
+            if self._touches(key, rect):
+                self._draw(key, picture, self.live.label, rect, _polyline(tail), self.live.radius)
+
+    def draw_stroke(self, points: Sequence[Point], radius: float, label: int, keys: Iterable[Key]) -> Rect:
+        """Draw a piece of a stroke on those of `keys` it touches; return its level-0 rectangle."""
+        rect = bounds(points, radius)
+        path = _polyline(points)
+        for key in keys:
+            if self._touches(key, rect):
+                self._draw(key, self._picture(key), label, rect, path, radius)
+        return rect
+
+    def draw_polygon(self, points: Sequence[Point], label: int, rule: str, keys: Iterable[Key]) -> Rect:
+        """Fill a ring on those of `keys` it touches; return its level-0 rectangle."""
+        rect = bounds(points)
+        path = QPainterPath()
+        path.addPolygon(QPolygonF([QPointF(x, y) for x, y in points]))
+        path.closeSubpath()
+        path.setFillRule(Qt.FillRule.WindingFill if rule == "nonzero" else Qt.FillRule.OddEvenFill)
+        for key in keys:
+            if self._touches(key, rect):
+                self._draw(key, self._picture(key), label, rect, path, None)
+        return rect
+
+    def _draw(
+        self, key: Key, picture: _Picture, label: int, rect: Rect, path: QPainterPath | QPolygonF, radius: float | None
+    ) -> None:
+        """Put the colour of `label` where the shape is; 0 clears. A stroke has a radius, a filled ring None."""
+        if picture.array is None:
+            if not self._table[label]:
+                return
+            picture.blank()[:] = 0
+        assert picture.array is not None and picture.image is not None
+        step = self.step(key[0])
+        left, top = key[2] * TILE * step, key[1] * TILE * step
+        saved: np.ndarray | None = None
+        if picture.kept is not None:
+            x0, y0 = max(0, int((rect[0] - left) // step) - 1), max(0, int((rect[1] - top) // step) - 1)
+            x1, y1 = int((rect[0] + rect[2] - left) // step) + 2, int((rect[1] + rect[3] - top) // step) + 2
+            part, kept = picture.array[y0:y1, x0:x1], picture.kept[y0:y1, x0:x1]
+            saved = part[kept]
+        painter = QPainter(picture.image)
+        painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_Source)
+        width, height = self.source.level_size(key[0])
+        painter.setClipRect(0, 0, width - key[2] * TILE, height - key[1] * TILE)
+        painter.scale(1 / step, 1 / step)
+        painter.translate(-left, -top)
+        color = self.color(label)
+        if radius is None or isinstance(path, QPainterPath):
+            painter.fillPath(path, color)
+        elif path.size() == 1 or 2 * radius <= step:
+            # A dab; and a line thinner than a pixel is still seen.
+            if path.size() > 1:
+                painter.setPen(QPen(color, 0))
+                painter.drawPolyline(path)
+            else:
+                painter.setPen(Qt.PenStyle.NoPen)
+                painter.setBrush(color)
+                painter.drawEllipse(path.first(), max(radius, step / 2), max(radius, step / 2))
+        else:
+            pen = QPen(color, 2 * radius, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap, Qt.PenJoinStyle.RoundJoin)
+            painter.setPen(pen)
+            painter.drawPolyline(path)
+        painter.end()
+        if saved is not None:
+            part[kept] = saved
+
+
+def _polyline(points: Sequence[Point]) -> QPolygonF:
+    return QPolygonF([QPointF(x, y) for x, y in points])
