@@ -131,7 +131,7 @@ class IntEditor(Editor):
         self.box.setSingleStep(step)
         self.box.setGroupSeparatorShown(True)
         self.box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.box.setMinimumWidth(72)
+        self.box.setMinimumWidth(64)
         self.box.valueChanged.connect(lambda _: self.edited.emit())
         self._hold(self.box)
 
@@ -166,7 +166,7 @@ class FloatEditor(Editor):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.line = NumberField()
-        self.line.setMinimumWidth(72)
+        self.line.setMinimumWidth(56)
         self._value: Any = 0.0
         self._shown = ""
         self.line.textEdited.connect(lambda _: self.edited.emit())
@@ -188,7 +188,7 @@ class TextEditor(Editor):
         super().__init__(parent)
         self.optional = optional
         self.line = QLineEdit()
-        self.line.setMinimumWidth(72)
+        self.line.setMinimumWidth(56)
         if optional:
             self.line.setPlaceholderText("none")
         self.line.textEdited.connect(lambda _: self.edited.emit())
@@ -236,12 +236,13 @@ class YamlEditor(Editor):
 
 
 class OptionalEditor(Editor):
-    """Another editor with a box "automatic" before it; ticked, the value is None."""
+    """Another editor with a box "auto" before it; ticked, the value is None."""
 
     def __init__(self, inner: Editor, fallback: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.inner = inner
-        self.box = QCheckBox("automatic")
+        self.box = QCheckBox("auto")
+        self.box.setAccessibleDescription("automatic")
         self._hold(self.box)
         self._row.addWidget(inner, 1)
         inner.set(fallback)

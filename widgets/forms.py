@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from ..engine.errors import RecipeError
 from .editors import (
@@ -62,7 +62,9 @@ class SettingsForm(QWidget):
             grid.setContentsMargins(0, 8, 0, 4)
             grid.setHorizontalSpacing(8)
             grid.setVerticalSpacing(4)
-            grid.setColumnMinimumWidth(0, 128)
+            grid.setColumnMinimumWidth(0, 124)
+            grid.setColumnMinimumWidth(2, 52)
+            grid.setColumnMinimumWidth(3, 26)
             grid.setColumnStretch(1, 1)
             grid.addWidget(heading(group), 0, 0, 1, 4)
             for name in names:
@@ -176,9 +178,7 @@ class SettingRow:
         self.reset.setText("↺")
         self.reset.setAutoRaise(True)
         self.reset.setAccessibleName(f"Reset {self.title}")
-        policy = QSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-        policy.setRetainSizeWhenHidden(True)
-        self.reset.setSizePolicy(policy)
+        self.reset.setFixedSize(26, 24)
         self.error = ErrorLabel()
         help_text = info.description or ""
         limits = describe_limits(info)

@@ -62,13 +62,13 @@ class CurvePlot(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
         layout.addWidget(self.legend)
-        self.setMinimumHeight(132)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self.setFixedHeight(164)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName(f"Plot: {title}")
         theme_changed().connect(self._recolor)
 
     def sizeHint(self) -> QSize:
-        return QSize(320, 150)
+        return QSize(320, 164)
 
     def set_curves(self, curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> None:
         """Show these curves, name -> (steps, values); drawn now when visible, else when it becomes so."""
@@ -214,7 +214,7 @@ class RocPlot(_Chart):
             painter.setPen(QColor(c.muted))
             painter.drawText(QRectF(x - 15, area.bottom() + 2, 30, 14), Qt.AlignmentFlag.AlignCenter, text)
             right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-            painter.drawText(QRectF(area.left() - 26, y - 8, 22, 16), right, text)
+            painter.drawText(QRectF(area.left() - 30, y - 8, 22, 16), right, text)
         if not self._curve:
             painter.drawText(area, Qt.AlignmentFlag.AlignCenter, "n/a")
             painter.end()

@@ -114,6 +114,7 @@ class RunCard(QFrame):
 
         self.offer = QFrame()
         self.offer.setProperty("banner", "warning")
+        self.offer.setProperty("inset", True)
         offered = QVBoxLayout(self.offer)
         offered.setContentsMargins(12, 8, 12, 8)
         text = QLabel("A batch is taking long.")
@@ -137,6 +138,7 @@ class RunCard(QFrame):
         self.log_toggle = QToolButton()
         self.log_toggle.setText("Log")
         self.log_toggle.setCheckable(True)
+        self.log_toggle.setProperty("kind", "disclosure")
         self.log_toggle.setArrowType(Qt.ArrowType.RightArrow)
         self.log_toggle.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.log_toggle.toggled.connect(self._show_log)
@@ -184,6 +186,7 @@ class RunCard(QFrame):
         """Return the question asked in place before a run is thrown away."""
         self.question = QFrame()
         self.question.setProperty("banner", "error")
+        self.question.setProperty("inset", True)
         box = QVBoxLayout(self.question)
         box.setContentsMargins(12, 8, 12, 8)
         self.question_text = QLabel("Throw away this run and everything it has made?")
@@ -193,7 +196,7 @@ class RunCard(QFrame):
         self.discard = QPushButton("Discard the run")
         self.discard.setProperty("kind", "danger")
         self.discard.clicked.connect(self._discard)
-        self.keep = QPushButton("Go on")
+        self.keep = QPushButton("Keep going")
         self.keep.clicked.connect(lambda: self._ask(False))
         row.addWidget(self.keep)
         row.addWidget(self.discard)
@@ -302,7 +305,7 @@ class RunCard(QFrame):
         self.left.setText("" if left is None or job.final else f"{duration(left)} left")
         facts = []
         if known and not job.final:
-            facts.append(f"{job.done:,.0f} of {job.total:,.0f} {job.what}")
+            facts.append(f"{job.what}: {job.done:,.0f} of {job.total:,.0f}")
         if job.started is not None:
             facts.append(f"{duration((job.ended or time.time()) - job.started)} {'in all' if job.final else 'so far'}")
         if not job.final and beat.get("memory"):

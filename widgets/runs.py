@@ -27,18 +27,20 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt.utils import create_worker
 
 from ..engine.errors import OpsinError
 from ..engine.jobs import Job
 from ..engine.replay import INTERRUPTED, EventFile, job_of, resumable, resume_spec, thin
 from ..engine.runs import FINAL
 from ..engine.verbs import CHECKPOINT, command_line
+from .background import in_background
 from .run_card import STATE_WORDS, RunCard, state_color
 from .texts import ErrorLabel, MutedLabel
+from .theme import icon, theme_changed
 
 COLUMNS = ("Started", "Preset", "State", "Result", "Method")
-KEY_METRICS = ("specificity_at_100", "spec", "auc", "dice", "iou", "kappa", "accuracy", "loss")
+KEY_METRICS = ("specificity", "spec", "auc", "dice", "iou", "kappa", "accuracy", "loss")
+SHORT = {"specificity": "spec.", "spec": "spec.", "auc": "AUC", "dice": "Dice", "iou": "IoU"}
 
 
 @dataclass
@@ -162,7 +164,6 @@ class RunPanel(QWidget):
         self.jobs = jobs
         self.model = RunsModel()
         self._seen: dict[str, float] = {}
-        self._loader: Any = None
         self._loaded: dict[str, Job] = {}
         self._build()
         self._soon = QTimer(self)
@@ -218,7 +219,10 @@ class RunPanel(QWidget):
         row.addWidget(self.use)
         row.addStretch(1)
         self.more = QToolButton()
-        self.more.setText("More")
+        self.more.setIcon(icon("more"))
+        self.more.setToolTip("More")
+        self.more.setAccessibleName("More")
+        theme_changed().connect(lambda: self.more.setIcon(icon("more")))
         self.more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.menu = QMenu(self)
         self.open_folder = self.menu.addAction("Open folder", self._open_folder)
@@ -238,6 +242,7 @@ class RunPanel(QWidget):
         self.card.resume_requested.connect(self.resume)
         self.difference = QTextBrowser()
         self.difference.setFrameShape(QFrame.Shape.NoFrame)
+        self.difference.setStyleSheet("border: none; background: transparent; padding: 4px 12px;")
         self.difference.setAccessibleName("How the two runs differ")
         self.empty = MutedLabel("Trainings and predictions appear here with their progress.", wrap=True)
         self.empty.setAlignment(Qt.AlignmentFlag.AlignTop)
@@ -258,7 +263,7 @@ class RunPanel(QWidget):
             self.stack.addWidget(page)
         splitter.addWidget(self.stack)
         splitter.setStretchFactor(1, 1)
-        splitter.setSizes([190, 400])
+        splitter.setSizes([240, 400])
 
     # ---- which runs there are ---------------------------------------------------------------------------
 
@@ -294,6 +299,7 @@ class RunPanel(QWidget):
         order = {job.spec.id: place for place, job in enumerate(self.jobs.jobs)}
         rows.sort(key=lambda row: (row.rank, order[row.job.spec.id] if row.rank == 1 and row.job else -row.created))
         self.model.set_rows(rows)
+        self.table.setColumnHidden(COLUMNS.index("Method"), len({row.method for row in rows}) < 2)
         places = [n for n, row in enumerate(rows) if (row.folder or id(row.job)) in chosen]
         if not places and rows:
             places = [0]
@@ -374,15 +380,11 @@ class RunPanel(QWidget):
             while events := file.read(1 << 19):
                 yield thin(events)
 
-        def finish() -> None:
+        def finish(_: Any) -> None:
             job.state = row.state
             job.changed.emit({"state", "metrics", "log"})
 
-        worker = create_worker(read, _start_thread=False, _ignore_errors=True)
-        worker.yielded.connect(lambda events: job.apply(*events))
-        worker.finished.connect(finish)
-        self._loader = worker
-        worker.start()
+        in_background(read, each=lambda events: job.apply(*events), done=finish, owner=self)
         return job
 
     # ---- what can be done with it -----------------------------------------------------------------------
@@ -420,7 +422,8 @@ def key_metric(metrics: dict[str, Any]) -> str:
     for key in KEY_METRICS:
         for name, value in numbers.items():
             if key in name.lower():
-                return f"{name.rpartition('/')[2].replace('_', ' ')} {value:.3g}"
+                short = SHORT.get(key, name.rpartition("/")[2].replace("_", " "))
+                return f"{short} {value:.3g}"
     return ""
 
 

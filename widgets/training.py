@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QPushButton,
     QScrollArea,
     QSizePolicy,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -27,9 +28,11 @@ from ..engine.errors import OpsinError
 from ..engine.jobs import Job, JobSpec
 from ..engine.method import Method, get_method, method_names
 from ..engine.runs import plain
+from .background import Relay
 from .editors import QuietComboBox
 from .forms import SettingsForm
 from .texts import ErrorLabel, MutedLabel, heading
+from .theme import icon, theme_changed
 
 DEFAULTS = "published values"
 
@@ -48,7 +51,6 @@ class TrainingPanel(QWidget):
     """
 
     started = Signal(object)
-    _workspace_changed = Signal(str)
 
     def __init__(self, workspace: Any, jobs: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -57,7 +59,7 @@ class TrainingPanel(QWidget):
         self.form: SettingsForm | None = None
         self._method: Method | None = None
         self._build()
-        self._workspace_changed.connect(self._on_workspace)
+        self._relay: Relay | None = None
         self._clock = QTimer(self)
         self._clock.setInterval(2000)
         self._clock.timeout.connect(self._show_devices)
@@ -78,7 +80,7 @@ class TrainingPanel(QWidget):
         grid = QGridLayout()
         grid.setHorizontalSpacing(8)
         grid.setVerticalSpacing(8)
-        grid.setColumnMinimumWidth(0, 128)
+        grid.setColumnMinimumWidth(0, 124)
         grid.setColumnStretch(1, 1)
         self.method, self.preset, self.device = QuietComboBox(), QuietComboBox(), QuietComboBox()
         for row, (text, combo) in enumerate(
@@ -138,7 +140,11 @@ class TrainingPanel(QWidget):
         self.command.setReadOnly(True)
         self.command.setAccessibleName("Command that does the same")
         self.command.setToolTip("The same training from the shell")
-        copy = QPushButton("Copy as command")
+        copy = QToolButton()
+        copy.setIcon(icon("copy"))
+        copy.setToolTip("Copy as command")
+        copy.setAccessibleName("Copy as command")
+        theme_changed().connect(lambda: copy.setIcon(icon("copy")))
         copy.clicked.connect(lambda: QApplication.clipboard().setText(self.command.text()))
         row.addWidget(self.command, 1)
         row.addWidget(copy)
@@ -149,11 +155,12 @@ class TrainingPanel(QWidget):
 
     def set_workspace(self, workspace: Any) -> None:
         """Work on another workspace, or on none."""
-        if self.workspace is not None:
-            self.workspace.changed.disconnect(self._workspace_changed.emit)
+        if self._relay is not None:
+            self._relay.drop()
+            self._relay = None
         self.workspace = workspace
         if workspace is not None:
-            workspace.changed.connect(self._workspace_changed.emit)  # also from other threads
+            self._relay = Relay(self._on_workspace, workspace.changed, parent=self)
         self._refresh()
 
     def set_method(self, name: str) -> None:
@@ -161,7 +168,8 @@ class TrainingPanel(QWidget):
         if not name or (self._method is not None and self._method.name == name):
             return
         self._method = get_method(name)
-        self.about.setText(f"{self._method.title}. {self._method.paper}")
+        paper = self._method.paper
+        self.about.setText(f"{self._method.title} ({'arXiv ' if paper[:4].isdigit() else ''}{paper})")
         if self.form is not None:
             self._form_place.removeWidget(self.form)
             self.form.deleteLater()
@@ -280,7 +288,7 @@ class TrainingPanel(QWidget):
         changes = len(self.form.differences())
         preset = self.preset.currentText()
         if changes:
-            preset += f" + {changes} change{'s' if changes > 1 else ''}"
+            preset += f" +{changes}"
         self.workspace.flush()
         folder = self.workspace.new_run_folder(self._method.name)
         arguments = {

@@ -1,0 +1,289 @@
+"""Choosing a trained network and slides, and predicting: the upper part of the results panel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..engine.devices import list_devices
+from ..engine.errors import OpsinError
+from ..engine.jobs import Job, JobSpec
+from ..engine.method import get_method, method_names
+from ..engine.verbs import CHECKPOINT
+from .editors import QuietComboBox
+from .forms import SettingsForm
+from .run_card import duration
+from .runs import short_time
+from .texts import ErrorLabel, MutedLabel
+
+if TYPE_CHECKING:
+    from .slide.model import SlideViewModel
+
+
+class PredictBox(QWidget):
+    """Predict slides of a workspace with one of its networks; keeps the scores that come in.
+
+    Signals
+    -------
+    run_changed : another network was chosen.
+    selected_wanted : the slides selected elsewhere are to be predicted.
+    """
+
+    run_changed = Signal()
+    selected_wanted = Signal()
+
+    def __init__(self, jobs: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.workspace: Any = None
+        self.jobs = jobs
+        self.view: SlideViewModel | None = None
+        self.item: str | None = None
+        self.form: SettingsForm | None = None
+        self._method = ""
+        self._job: Job | None = None
+        self._taken: dict[str, int] = {}
+        self._maps: dict[tuple[str, str], str] = {}
+        self._build()
+        jobs.added.connect(self._on_added)
+
+    def _build(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(8)
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(8)
+        grid.setVerticalSpacing(8)
+        grid.setColumnStretch(1, 1)
+        self.run, self.device = QuietComboBox(), QuietComboBox()
+        for row, (text, combo) in enumerate((("&Network", self.run), ("&Device", self.device))):
+            label = QLabel(text)
+            label.setMinimumWidth(72)
+            label.setBuddy(combo)
+            grid.addWidget(label, row, 0)
+            grid.addWidget(combo, row, 1)
+            combo.setAccessibleName(text.replace("&", ""))
+            combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        column.addLayout(grid)
+        self.run.currentIndexChanged.connect(lambda _: self._run_changed())
+        row_ = QHBoxLayout()
+        row_.setSpacing(8)
+        self.predict_this = QPushButton("Predict this slide")
+        self.predict_this.setProperty("kind", "primary")
+        self.predict_this.clicked.connect(lambda: self.predict([self.item] if self.item else []))
+        self.predict_all = QPushButton("All slides")
+        self.predict_all.clicked.connect(lambda: self.predict(None))
+        self.predict_selected = QPushButton("Selected")
+        self.predict_selected.setToolTip("Predict the slides that are selected in the table below")
+        self.predict_selected.clicked.connect(self.selected_wanted)
+        for button in (self.predict_this, self.predict_all, self.predict_selected):
+            row_.addWidget(button)
+        row_.addStretch(1)
+        column.addLayout(row_)
+        self.settings_toggle = QToolButton()
+        self.settings_toggle.setText("Settings")
+        self.settings_toggle.setCheckable(True)
+        self.settings_toggle.setProperty("kind", "disclosure")
+        self.settings_toggle.setArrowType(Qt.ArrowType.RightArrow)
+        self.settings_toggle.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.settings_toggle.toggled.connect(self._show_settings)
+        column.addWidget(self.settings_toggle, 0, Qt.AlignmentFlag.AlignLeft)
+        self._form_place = QVBoxLayout()
+        column.addLayout(self._form_place)
+        self.progress = QWidget()
+        lines = QVBoxLayout(self.progress)
+        lines.setContentsMargins(0, 0, 0, 0)
+        lines.setSpacing(4)
+        upper = QHBoxLayout()
+        self.progress_text = MutedLabel()
+        self.progress_text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.stop = QPushButton("Stop")
+        self.stop.clicked.connect(lambda: self._job and self._job.stop())
+        upper.addWidget(self.progress_text, 1)
+        upper.addWidget(self.stop)
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setAccessibleName("Progress of the prediction")
+        lines.addLayout(upper)
+        lines.addWidget(self.bar)
+        self.progress.hide()
+        column.addWidget(self.progress)
+        self.problem = ErrorLabel()
+        column.addWidget(self.problem)
+
+    def refresh_runs(self, chosen: str = "") -> None:
+        """Read again which networks there are; `chosen` (a run's folder or a checkpoint file) becomes the current one."""
+        current = chosen or self.run.currentData() or ""
+        self.run.blockSignals(True)
+        self.run.clear()
+        for record in self.workspace.runs() if self.workspace is not None else []:
+            if record.get("verb", "train") == "train" and (Path(record["folder"]) / CHECKPOINT).exists():
+                preset = record.get("preset") or record.get("method", "")
+                self.run.addItem(f"{preset}, {short_time(record.get('created', 0))}", record["folder"])
+                self.run.setItemData(self.run.count() - 1, record["folder"], Qt.ItemDataRole.ToolTipRole)
+        if chosen and self.run.findData(chosen) < 0:
+            self.run.addItem(Path(chosen).name, chosen)
+        self.run.setCurrentIndex(max(0, self.run.findData(current)) if self.run.count() else -1)
+        self.run.blockSignals(False)
+        if not self.device.count():
+            for device in list_devices():
+                self.device.addItem(device.summary, device.id)
+        self._run_changed()
+
+    @property
+    def run_id(self) -> str:
+        """Name under which scores and heat maps of the current network are kept."""
+        folder = self.run.currentData()
+        return Path(folder).stem if folder else ""
+
+    def _run_changed(self) -> None:
+        method = self._method or next(iter(method_names()), "")
+        if self.workspace is not None:
+            for record in self.workspace.runs():
+                if record["folder"] == self.run.currentData():
+                    method = record.get("method", method)
+        if method != self._method:
+            self._method = method
+            if self.form is not None:
+                self._form_place.removeWidget(self.form)
+                self.form.deleteLater()
+            self.form = SettingsForm(get_method(method).Options)
+            self.form.setVisible(self.settings_toggle.isChecked())
+            self._form_place.addWidget(self.form)
+        self.run_changed.emit()
+
+    def _show_settings(self, shown: bool) -> None:
+        self.settings_toggle.setArrowType(Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow)
+        if self.form is not None:
+            self.form.setVisible(shown)
+
+    def predict(self, items: list[str] | None) -> Job | None:
+        """Predict the slides with these ids (None: all, the open one first)."""
+        self.problem.say("")
+        try:
+            job = self.jobs.submit(self.make_spec(items))
+        except OpsinError as error:
+            self.problem.say(str(error))
+            return None
+        return job
+
+    def make_spec(self, items: list[str] | None) -> JobSpec:
+        """Return the job that predicts these slides.
+
+        Raises
+        ------
+        OpsinError : there is no network or no slide, or a setting is wrong.
+        """
+        if self.workspace is None or not self.run.currentData():
+            raise OpsinError("Train a network first, or choose a run that has finished.")
+        assert self.form is not None
+        known = {item.id: item for item in self.workspace.items()}
+        ids = list(known) if items is None else [id for id in items if id in known]
+        if not ids:
+            raise OpsinError("Open or select a slide first.")
+        ids.sort(key=lambda id: id != self.item)
+        options = self.form.value().model_dump()
+        changed = {name: options[name] for name in self.form.differences()}
+        inputs = []
+        for id in ids:
+            own: dict[str, Any] = {"item": id}
+            if known[id].mpp is not None and "slide_mpp" in options:
+                own["slide_mpp"] = known[id].mpp
+            if id == self.item and self.view is not None and "view" in options:
+                own["view"] = [round(value) for value in self.view.visible_rect()]
+            inputs.append({"path": str(self.workspace.slide_path(known[id])), "id": id, "options": own})
+        arguments = {
+            "checkpoint": str(self.run.currentData()),
+            "inputs": inputs,
+            "output": str(self.workspace.folder / "heatmaps" / self.run_id),
+            "options": changed,
+        }
+        title = known[ids[0]].name if len(ids) == 1 else f"{len(ids)} slides"
+        return JobSpec("predict", self._method, arguments, self.device.currentData() or "auto", f"Predict {title}")
+
+    def _on_added(self, job: Job) -> None:
+        job.changed.connect(lambda what: self._on_job(job, what))
+        if job.spec.verb == "predict":
+            self._show(job)
+
+    def _on_job(self, job: Job, what: set[str]) -> None:
+        if job.spec.verb == "train":
+            if "state" in what and job.final:
+                folder = Path(job.spec.arguments.get("run") or "")
+                self.refresh_runs(str(folder) if (folder / CHECKPOINT).exists() else "")
+            return
+        if job.spec.verb != "predict":
+            return
+        if "result" in what:
+            self._take_results(job)
+        if what & {"state", "progress", "phase"}:
+            self._show(job)
+
+    def _take_results(self, job: Job) -> None:
+        """Keep the scores that came in; the workspace tells the table."""
+        taken = self._taken.get(job.spec.id, 0)
+        events, self._taken[job.spec.id] = job.results[taken:], len(job.results)
+        run = Path(job.spec.arguments["output"]).name
+        for event in events:
+            info = event.get("info", {})
+            item = info.get("item")
+            if item is None or self.workspace is None:
+                continue
+            if event["kind"] == "Heatmap":
+                self._maps[run, item] = str(event["path"])
+            elif event["kind"] == "SlideScore":
+                values = {k: v for k, v in info.items() if k not in ("item", "input")}
+                values["heatmap"] = self._maps.get((run, item))
+                try:
+                    self.workspace.set_score(item, run, values)
+                except OpsinError as error:
+                    self.problem.say(str(error))
+
+    def _show(self, job: Job) -> None:
+        """Show how far a prediction is; one that waits does not hide one at work."""
+        if self._job is not None and not self._job.final and job is not self._job and job.state == "queued":
+            return
+        self._job = job
+        self.progress.setVisible(not job.final)
+        if job.total:
+            self.bar.setRange(0, 1000)
+            self.bar.setValue(round(1000 * job.done / job.total))
+        else:
+            self.bar.setRange(0, 0)
+        left = job.seconds_left
+        words = "Waiting for its turn" if job.state == "queued" else job.phase[:1].upper() + job.phase[1:]
+        self.progress_text.setText(words + (f", {duration(left)} left" if left is not None else ""))
+        self.stop.setEnabled(job.state not in ("stopping", "cancelling"))
+        if job.state == "failed":
+            self.problem.say(job.error)
+
+    def heat_map(self, item: str | None) -> Path | None:
+        """Return the file with the current network's heat map of a slide, None without one."""
+        if item is None or self.workspace is None or not self.run_id:
+            return None
+        kept = next((s.get("heatmap") for s in self.workspace.scores(self.run_id) if s["item"] == item), None)
+        for path in (kept, self._maps.get((self.run_id, item)), self.workspace.heatmap_path(self.run_id, item)):
+            if path and Path(path).exists():
+                return Path(path)
+        return None
+
+    def enable(self, selected: bool) -> None:
+        """Offer what can be done; `selected`: slides are selected in the table."""
+        ready = self.workspace is not None and self.run.count() > 0
+        self.run.setEnabled(self.run.count() > 0)
+        self.run.setPlaceholderText("no trained network yet")
+        self.predict_this.setEnabled(ready and self.item is not None)
+        self.predict_all.setEnabled(ready and bool(self.workspace.items()))
+        self.predict_selected.setEnabled(ready and selected)

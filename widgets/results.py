@@ -1,0 +1,374 @@
+"""The panel of results: predict slides, look at heat maps, judge the scores, take everything along as files."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFileDialog,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QScrollArea,
+    QSlider,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..engine.files import replacing
+from ..engine.jobs import Job
+from ..engine.results import Heatmap
+from .background import Relay, in_background
+from .judge_box import JudgeBox
+from .layers import LiveLayers, show
+from .predict import PredictBox
+from .score_table import ScoreRow, ScoreTable
+from .texts import ErrorLabel, MutedLabel, heading
+from .theme import icon, theme_changed
+
+if TYPE_CHECKING:
+    from .slide.model import SlideViewModel
+
+HEAT_MAP = "heat map"
+"""Name of the overlay that shows a prediction."""
+
+
+class ResultsPanel(QWidget):
+    """Predict with a trained network and judge it.
+
+    Parameters
+    ----------
+    workspace : the open `Workspace`, or None.
+    jobs : the queue, see `gui/jobs.py`.
+    view : model of the slide view, or None.
+
+    Signals
+    -------
+    open_requested(str) : the user wants to see the slide with this id.
+    """
+
+    open_requested = Signal(str)
+
+    def __init__(
+        self, workspace: Any, jobs: Any, view: SlideViewModel | None = None, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.workspace: Any = None
+        self.jobs = jobs
+        self.view: SlideViewModel | None = None
+        self.live: LiveLayers | None = None
+        self.item: str | None = None
+        self.threshold = 0.5
+        self._run = ""
+        self._relay: Relay | None = None
+        self._build()
+        self.set_workspace(workspace)
+        self.set_view(view)
+
+    # ---- the parts --------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(12, 12, 12, 12)
+        column.setSpacing(8)
+        self.predictor = PredictBox(self.jobs)
+        self.predictor.run_changed.connect(self._run_changed)
+        self.predictor.selected_wanted.connect(lambda: self.predict(self.table.selected_items()))
+        column.addWidget(self.predictor)
+        self._build_heat_map(column)
+        self._build_scores(column)
+        self.judge = JudgeBox()
+        self.judge.threshold_chosen.connect(self.set_threshold)
+        column.addWidget(self.judge)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(inside)
+        outer.addWidget(scroll)
+
+    def _build_heat_map(self, column: QVBoxLayout) -> None:
+        column.addWidget(heading("On the slide"))
+        self.layers = QVBoxLayout()
+        self.layers.setSpacing(2)
+        column.addLayout(self.layers)
+        self.no_layers = MutedLabel("Nothing is shown over the slide yet.", wrap=True)
+        column.addWidget(self.no_layers)
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(8)
+        grid.setVerticalSpacing(4)
+        grid.setColumnStretch(1, 1)
+        self.threshold_slider, self.threshold_text = QSlider(Qt.Orientation.Horizontal), QLabel()
+        self.opacity_slider, self.opacity_text = QSlider(Qt.Orientation.Horizontal), QLabel()
+        for row, (text, slider, shown, top) in enumerate(
+            (
+                ("&Threshold", self.threshold_slider, self.threshold_text, 1000),
+                ("&Opacity", self.opacity_slider, self.opacity_text, 100),
+            )
+        ):
+            label = QLabel(text)
+            label.setMinimumWidth(72)
+            label.setBuddy(slider)
+            slider.setRange(0, top)
+            slider.setSingleStep(top // 100)
+            slider.setPageStep(top // 10)
+            slider.setAccessibleName(text.replace("&", ""))
+            shown.setMinimumWidth(44)
+            shown.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            grid.addWidget(label, row, 0)
+            grid.addWidget(slider, row, 1)
+            grid.addWidget(shown, row, 2)
+        column.addLayout(grid)
+        self.threshold_slider.setValue(500)
+        self.opacity_slider.setValue(60)
+        self.threshold_text.setText("0.500")
+        self.opacity_text.setText("60 %")
+        self.threshold_slider.valueChanged.connect(lambda value: self.set_threshold(value / 1000))
+        self.opacity_slider.valueChanged.connect(lambda _: self._apply_opacity())
+
+    def _build_scores(self, column: QVBoxLayout) -> None:
+        head = QHBoxLayout()
+        head.addWidget(heading("Slides"))
+        head.addStretch(1)
+        self.export = QToolButton()
+        self.export.setText("Export")
+        self.export.setIcon(icon("export"))
+        self.export.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        theme_changed().connect(lambda: self.export.setIcon(icon("export")))
+        self.export.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self)
+        self.export_map = menu.addAction("Heat map of this slide…", self._ask_heatmap)
+        self.export_outlines = menu.addAction("Outlines of this slide…", self._ask_outlines)
+        self.export_table = menu.addAction("Table of scores…", self._ask_table)
+        self.export.setMenu(menu)
+        head.addWidget(self.export)
+        column.addLayout(head)
+        self.table = ScoreTable()
+        self.table.open_requested.connect(self.open_requested)
+        self.table.selectionModel().selectionChanged.connect(lambda *_: self._enable())
+        column.addWidget(self.table, 1)
+        self.note = MutedLabel(wrap=True)
+        self.note.hide()
+        column.addWidget(self.note)
+        self.problem = ErrorLabel()
+        column.addWidget(self.problem)
+
+    # ---- what it works on -------------------------------------------------------------------------------
+
+    def set_workspace(self, workspace: Any) -> None:
+        """Work on another workspace, or on none."""
+        if self._relay is not None:
+            self._relay.drop()
+            self._relay = None
+        self.workspace = self.predictor.workspace = workspace
+        self.item = self.predictor.item = None
+        if workspace is not None:
+            self._relay = Relay(self._on_workspace, workspace.changed, parent=self)
+        self.refresh_runs()
+
+    def set_view(self, view: SlideViewModel | None) -> None:
+        """Show results on this slide view."""
+        self.view = self.predictor.view = view
+        self.live = LiveLayers(self.jobs, view) if view is not None else None
+        if view is not None:
+            view.events.overlays.connect(lambda *_: self._show_layers())
+        self._show_layers()
+        self._enable()
+
+    def set_item(self, item: str | None) -> None:
+        """Another slide is open (its id): its heat map is shown where there is one."""
+        self.item = self.predictor.item = item
+        if self.live is not None:
+            self.live.set_item(item)
+        self._show_heat_map()
+        self._enable()
+
+    def refresh_runs(self, chosen: str = "") -> None:
+        """Read again which networks there are; `chosen` (a run's folder or a checkpoint) becomes the current one."""
+        self.predictor.refresh_runs(chosen)
+
+    def predict(self, items: list[str] | None) -> Job | None:
+        """Predict the slides with these ids (None: all, the open one first)."""
+        return self.predictor.predict(items)
+
+    def _run_changed(self) -> None:
+        fresh = self.predictor.run_id != self._run
+        self._run = self.predictor.run_id
+        self.refresh(fresh)
+        if fresh and self.view is not None:
+            self.view.remove_overlay(HEAT_MAP)
+        self._show_heat_map()
+
+    def _on_workspace(self, what: str) -> None:
+        if what in ("items", "scores"):
+            self.refresh()
+
+    # ---- on the slide -----------------------------------------------------------------------------------
+
+    def heat_map(self) -> Path | None:
+        """Return the file with the current network's heat map of the open slide, None without one."""
+        return self.predictor.heat_map(self.item)
+
+    def _show_heat_map(self) -> None:
+        path = self.heat_map()
+        if self.view is not None and path is not None and self.view.overlay(HEAT_MAP) is None:
+            show(self.view, "Heatmap", path, HEAT_MAP, threshold=self.threshold, opacity=self._opacity)
+
+    @property
+    def _opacity(self) -> float:
+        return self.opacity_slider.value() / 100
+
+    def set_threshold(self, threshold: float) -> None:
+        """Draw, count and judge at this threshold."""
+        self.threshold = threshold
+        self.threshold_slider.blockSignals(True)
+        self.threshold_slider.setValue(round(threshold * 1000))
+        self.threshold_slider.blockSignals(False)
+        self.threshold_text.setText(f"{threshold:.3f}")
+        if self.view is not None:
+            for overlay in self.view.overlays:
+                self.view.update_overlay(overlay.name, threshold=threshold)
+        self.table.rows.set_threshold(threshold)
+        self.judge.set_threshold(threshold)
+
+    def _apply_opacity(self) -> None:
+        self.opacity_text.setText(f"{self.opacity_slider.value()} %")
+        if self.view is not None:
+            for overlay in self.view.overlays:
+                self.view.update_overlay(overlay.name, opacity=self._opacity)
+
+    def _show_layers(self) -> None:
+        """List what lies over the slide, each with a box to show or hide it."""
+        overlays = self.view.overlays if self.view is not None else []
+        boxes = [self.layers.itemAt(i).widget() for i in range(self.layers.count())]
+        if [box.property("layer") for box in boxes] != [overlay.name for overlay in overlays]:
+            for box in boxes:
+                self.layers.removeWidget(box)
+                box.deleteLater()
+            boxes = []
+            for overlay in overlays:
+                box = QCheckBox(overlay.name[:1].upper() + overlay.name[1:])
+                box.setProperty("layer", overlay.name)
+                box.toggled.connect(
+                    lambda on, name=overlay.name: self.view and self.view.update_overlay(name, visible=on)
+                )
+                self.layers.addWidget(box)
+                boxes.append(box)
+        for box, overlay in zip(boxes, overlays):
+            box.blockSignals(True)
+            box.setChecked(overlay.visible)
+            box.blockSignals(False)
+        self.no_layers.setVisible(not overlays)
+        self.export_map.setEnabled(self.heat_map() is not None)
+        self.export_outlines.setEnabled(self.heat_map() is not None)
+
+    # ---- the scores -------------------------------------------------------------------------------------
+
+    def refresh(self, fresh: bool = False) -> None:
+        """Read slides and scores again and judge them; `fresh`: of another network."""
+        rows: list[ScoreRow] = []
+        if self.workspace is not None:
+            scores = (
+                {s["item"]: s for s in self.workspace.scores(self.predictor.run_id)} if self.predictor.run_id else {}
+            )
+            for item in self.workspace.items():
+                found = scores.get(item.id, {})
+                rows.append(
+                    ScoreRow(
+                        item.id,
+                        item.name,
+                        item.label,
+                        item.split,
+                        found.get("score"),
+                        found.get("source", ""),
+                        found.get("area"),
+                        found.get("skipped", 0),
+                    )
+                )
+        chosen = set(self.table.selected_items())
+        self.table.rows.set_rows(rows)
+        for number, id in enumerate(self.table.shown()):
+            if id in chosen:
+                self.table.selectRow(number)
+        self.judge.set_rows(rows, fresh)
+        self._enable()
+
+    def _enable(self) -> None:
+        self.predictor.enable(bool(self.table.selected_items()))
+        self.export_table.setEnabled(bool(self.table.rows.rows))
+        self.export_map.setEnabled(self.heat_map() is not None)
+        self.export_outlines.setEnabled(self.heat_map() is not None)
+
+    # ---- taking it along --------------------------------------------------------------------------------
+
+    def export_heatmap(self, target: Path) -> None:
+        """Write the open slide's heat map to `target`, in the format its suffix names, in the background."""
+        path = self.heat_map()
+        if path is None:
+            self.problem.say("There is no heat map of this slide yet; predict it first.")
+            return
+        self._write(target, Heatmap(path, threshold=self.threshold).save, target)
+
+    def export_scores(self, target: Path) -> None:
+        """Write the table to `target` as CSV."""
+        self._write(target, write_scores, target, list(self.table.rows.rows), self.threshold)
+
+    def _write(self, target: Path, function: Any, *arguments: Any) -> None:
+        self.problem.say("")
+        self.note.setText(f"Writing {target.name} …")
+        self.note.show()
+
+        def failed(error: BaseException) -> None:
+            self.note.hide()
+            self.problem.say(str(error))
+
+        in_background(
+            function,
+            *arguments,
+            done=lambda _: self.note.setText(f"{target.name} is written."),
+            failed=failed,
+            owner=self,
+        )
+
+    def _ask(self, title: str, name: str, filters: str) -> Path | None:
+        path, _ = QFileDialog.getSaveFileName(self, title, name, filters)
+        return Path(path) if path else None
+
+    def _name(self) -> str:
+        return next((row.name for row in self.table.rows.rows if row.item == self.item), "slide")
+
+    def _ask_heatmap(self) -> None:
+        path = self._ask("Export heat map", f"{self._name()}_heat.tif", "Pyramidal TIFF (*.tif)")
+        if path is not None:
+            self.export_heatmap(path)
+
+    def _ask_outlines(self) -> None:
+        filters = "QuPath GeoJSON (*.geojson);;ASAP XML (*.xml)"
+        path = self._ask("Export outlines at the threshold", f"{self._name()}.geojson", filters)
+        if path is not None:
+            self.export_heatmap(path)
+
+    def _ask_table(self) -> None:
+        path = self._ask("Export table of scores", "scores.csv", "Table (*.csv)")
+        if path is not None:
+            self.export_scores(path)
+
+
+def write_scores(target: Path, rows: list[ScoreRow], threshold: float) -> None:
+    """Write a table of slide scores as CSV, highest first; slides without a score come last."""
+    with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("slide", "label", "split", "score", "called", "scored by", "area_mm2", "tiles_skipped"))
+        for row in sorted(rows, key=lambda row: -1.0 if row.score is None else row.score, reverse=True):
+            called = "" if row.score is None else "positive" if row.score >= threshold else "negative"
+            writer.writerow((row.name, row.label, row.split, row.score, called, row.source, row.area, row.skipped))

@@ -1,0 +1,182 @@
+"""The table of slides with their scores, highest first, and whether each is called right at the threshold in use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QRectF, QSortFilterProxyModel, Qt, Signal
+from qtpy.QtGui import QBrush, QColor, QPainter
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTableView,
+    QWidget,
+)
+
+from .theme import colors, theme_changed
+
+COLUMNS = ("Slide", "Score", "Label", "Verdict", "Split", "Scored by")
+SORT = Qt.ItemDataRole.UserRole
+
+
+@dataclass
+class ScoreRow:
+    """One slide: what is known about it and what the network says. `score` is None before it was predicted."""
+
+    item: str
+    name: str
+    label: str | None
+    split: str | None
+    score: float | None = None
+    source: str = ""
+    area: float | None = None
+    skipped: int = 0
+
+    def verdict(self, threshold: float) -> str:
+        """Return "right" or "wrong" at a threshold; empty without a score or a label."""
+        if self.score is None or self.label is None:
+            return ""
+        return "right" if (self.score >= threshold) == (self.label == "positive") else "wrong"
+
+
+class ScoreModel(QAbstractTableModel):
+    """Rows for the view; `SORT` gives what a column is sorted by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[ScoreRow] = []
+        self.threshold = 0.5
+
+    def set_rows(self, rows: list[ScoreRow]) -> None:
+        self.beginResetModel()
+        self.rows = rows
+        self.endResetModel()
+
+    def set_threshold(self, threshold: float) -> None:
+        self.threshold = threshold
+        if self.rows:
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, len(COLUMNS) - 1))
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:
+        return 0 if parent is not None and parent.isValid() else len(self.rows)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:
+        return len(COLUMNS)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
+            return COLUMNS[section]
+        return None
+
+    def data(self, index: QModelIndex, role: int = 0) -> Any:
+        row, column = self.rows[index.row()], COLUMNS[index.column()]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self._text(row, column)
+        if role == SORT:
+            return row.score if column == "Score" and row.score is not None else self._sort_text(row, column)
+        if role == Qt.ItemDataRole.ForegroundRole and column == "Verdict":
+            c = colors()
+            return QBrush(QColor(c.error if row.verdict(self.threshold) == "wrong" else c.negative))
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return self._tip(row)
+        return None
+
+    def _text(self, row: ScoreRow, column: str) -> str:
+        if column == "Score":
+            return "" if row.score is None else f"{row.score:.3f}"
+        if column == "Verdict":
+            return row.verdict(self.threshold)
+        return {
+            "Slide": row.name,
+            "Label": row.label or "",
+            "Split": row.split or "",
+            "Scored by": row.source,
+        }[column]
+
+    def _sort_text(self, row: ScoreRow, column: str) -> Any:
+        return -1.0 if column == "Score" else self._text(row, column).lower()
+
+    def _tip(self, row: ScoreRow) -> str:
+        parts = [row.name]
+        if row.area is not None:
+            parts.append(f"{row.area:.2f} mm² positive")
+        if row.skipped:
+            parts.append(f"{row.skipped} tiles could not be read")
+        return "\n".join(parts)
+
+
+class ScoreDelegate(QStyledItemDelegate):
+    """Underlines a score with a bar as long as the score is high."""
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Any) -> None:
+        super().paint(painter, option, index)
+        score = index.data(SORT)
+        if not isinstance(score, float) or score < 0:
+            return
+        c = colors()
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        rect = QRectF(option.rect.left() + 6, option.rect.bottom() - 4, option.rect.width() - 12, 3)
+        painter.setBrush(QColor(c.line))
+        painter.drawRoundedRect(rect, 1.5, 1.5)
+        rect.setWidth(max(2.0, rect.width() * min(1.0, score)))
+        painter.setBrush(QColor(c.accent))
+        painter.drawRoundedRect(rect, 1.5, 1.5)
+        painter.restore()
+
+
+class ScoreTable(QTableView):
+    """The view. Enter or a double click opens a slide.
+
+    Signals
+    -------
+    open_requested(str) : the id of a slide.
+    """
+
+    open_requested = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.rows = ScoreModel()
+        self._sorted = QSortFilterProxyModel(self)
+        self._sorted.setSourceModel(self.rows)
+        self._sorted.setSortRole(SORT)
+        self.setModel(self._sorted)
+        self._delegate = ScoreDelegate(self)
+        self.setItemDelegateForColumn(COLUMNS.index("Score"), self._delegate)
+        self.setSortingEnabled(True)
+        self.sortByColumn(COLUMNS.index("Score"), Qt.SortOrder.DescendingOrder)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setTabKeyNavigation(False)
+        self.setMinimumHeight(168)
+        self.setAccessibleName("Slides by score")
+        self.verticalHeader().hide()
+        header = self.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
+        header.resizeSection(0, 120)
+        header.setMinimumSectionSize(56)
+        header.setStretchLastSection(True)
+        self.activated.connect(lambda index: self.open_requested.emit(self._item(index)))
+        theme_changed().connect(self.viewport().update)
+
+    def _item(self, index: Any) -> str:
+        return self.rows.rows[self._sorted.mapToSource(index).row()].item
+
+    def selected_items(self) -> list[str]:
+        """Return the ids of the selected slides, in the order in which they stand."""
+        return [self._item(index) for index in sorted(self.selectionModel().selectedRows(), key=lambda i: i.row())]
+
+    def shown(self) -> list[str]:
+        """Return the ids of all slides, in the order in which they stand."""
+        return [self._item(self._sorted.index(n, 0)) for n in range(self._sorted.rowCount())]
