@@ -61,8 +61,11 @@ def trace(pyramid: TilePyramid, lookup: np.ndarray) -> list[list[np.ndarray]]:
     def mask(row: int, column: int) -> np.ndarray | bool:
         if (row, column) not in masks:
             value = pyramid.uniform(0, row, column)
-            tile = pyramid.tile(0, row, column) if value is None else None
-            masks[row, column] = bool(lookup[value]) if value is not None else lookup[tile]
+            if value is not None:
+                masks[row, column] = bool(lookup[value])
+            else:
+                tile = pyramid.tile(0, row, column)
+                masks[row, column] = False if tile is None else lookup[tile]
         return masks[row, column]
 
     last_row = -1

@@ -197,7 +197,16 @@ def _frozen(sample: SlideSample, folder: Path, classes: list[LabelClass], proble
         return replace(sample, labels=None, outlines=None, outlined=False)
     finally:
         _remove_store(temporary)
-    return replace(sample, labels=target, outlines=None)
+    return replace(sample, labels=target, outlines=None, label=_implied(sample, target, classes))
+
+
+def _implied(sample: SlideSample, labels: Path, classes: list[LabelClass]) -> int | None:
+    """Return the slide's label; where it has none, what its outlines say: tumour drawn, or all drawn and none there."""
+    if sample.label is not None:
+        return sample.label
+    with closing(LabelStore.open(labels, readonly=True)) as store:
+        found = {int(state) for state in class_states(classes)[list(store.areas())]}
+    return 1 if 1 in found else 0 if sample.outlined else None
 
 
 def rasterise(sample: SlideSample, path: Path, classes: list[LabelClass]) -> list[str]:

@@ -108,7 +108,7 @@ def make_slide(
         for _ in range(int(rng.integers(1, 3))):
             truth |= _blob(rng, *((16, 36) if lesion == "A" else (12, 26)))
         kind = (0.022, (3.5, 5.5), (95, 55, 140)) if lesion == "A" else (0.026, (2.8, 4.4), (120, 85, 165))
-        _nuclei(rng, picture, truth, *kind)  # type: ignore[arg-type]
+        _nuclei(rng, picture, truth, *kind)
     picture = picture + rng.normal(0, 6, picture.shape)
     return np.clip(picture, 0, 255).astype(np.uint8), truth
 

@@ -18,9 +18,10 @@ import torch
 from scipy import ndimage
 
 from ...data.slides import Slide
-from ...errors import SlideError
+from ...errors import OpsinError
 from ...files import replacing
 from ...labels.store import LabelStore
+from ...tiles import TILE
 from .augment import augment, window_in
 from .data import EXCLUDED, UNLABELLED
 from .heat import SlideHeat, TileScore
@@ -29,6 +30,7 @@ from .pseudo import pseudo_label
 from .settings import HybridRecipe
 from .tissue import Scale, grid, scale_of, slide_tissue
 
+Box = tuple[float, float, float, float]
 OPEN_SLIDES = 128
 STRIDE = 0.75  # published: windows of 1024 with stride 768 over an annotation's box
 
@@ -77,27 +79,48 @@ class Opened:
 
 
 class EStep:
-    """The stored tiles of one slide: positions, scores and 8-bit maps [N, h, w] of those with max(p) >= T."""
+    """What the E-step leaves of one slide: the scores of all tiles, and the 8-bit maps of those with max(p) >= T.
 
-    def __init__(self, scores: list[TileScore], maps: np.ndarray, kept: np.ndarray, skipped: int) -> None:
-        self.scores, self.maps, self.kept, self.skipped = scores, maps, kept, skipped
+    Attributes
+    ----------
+    kept : int [N], places in `scores` of the tiles that stay.
+    maps : uint8 [N, h, w] (255 = probability 1), read from disk as needed; None where only the places matter.
+    """
 
-    @classmethod
-    def collect(cls, heat: SlideHeat, maps: dict[tuple[int, int], np.ndarray], threshold: float) -> EStep:
-        kept = np.array([i for i, s in enumerate(heat.scores) if s.p >= threshold], np.int64)
-        stack = [maps[heat.scores[i].x, heat.scores[i].y] for i in kept]
-        return cls(heat.scores, np.stack(stack) if stack else np.zeros((0, 1, 1), np.uint8), kept, heat.skipped)
+    def __init__(self, scores: list[TileScore], kept: np.ndarray, maps: np.ndarray | None, skipped: int) -> None:
+        self.scores, self.kept, self.maps, self.skipped = scores, kept, maps, skipped
 
-    def save(self, path: Path) -> None:
-        table = np.array([(s.x, s.y, s.size, s.p, s.px, s.py) for s in self.scores], np.float64).reshape(-1, 6)
+    @staticmethod
+    def save(
+        path: Path, heat: SlideHeat, threshold: float, maps: dict[tuple[int, int], np.ndarray] | None
+    ) -> None:
+        """Write ``path`` (.npz, last, so its presence says that all is there) and, with `maps`, ``path``.npy beside it."""
+        kept = [i for i, s in enumerate(heat.scores) if s.p >= threshold]
+        if maps is not None:
+            chosen = [maps[heat.scores[i].x, heat.scores[i].y] for i in kept]
+            shape = (len(chosen), *(chosen[0].shape if chosen else (1, 1)))
+            with replacing(path.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
+                np.lib.format.write_array_header_1_0(
+                    file, {"descr": "|u1", "fortran_order": False, "shape": shape}
+                )
+                for one in chosen:
+                    file.write(one.tobytes())
+        table = np.array([(s.x, s.y, s.size, s.p, s.px, s.py) for s in heat.scores], np.float64).reshape(-1, 6)
         with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, scores=table, maps=self.maps, kept=self.kept, skipped=self.skipped)
+            np.savez_compressed(
+                file, scores=table, kept=np.array(kept, np.int64), skipped=heat.skipped, with_maps=maps is not None
+            )
 
     @classmethod
     def load(cls, path: Path) -> EStep:
         with np.load(path, allow_pickle=False) as file:
             scores = [TileScore(int(x), int(y), int(s), p, px, py) for x, y, s, p, px, py in file["scores"].tolist()]
-            return cls(scores, file["maps"], file["kept"], int(file["skipped"]))
+            kept, skipped, with_maps = file["kept"], int(file["skipped"]), bool(file["with_maps"])
+        maps = None
+        if with_maps:
+            # an empty file cannot be mapped
+            maps = np.load(path.with_suffix(".npy"), mmap_mode="r" if len(kept) else None, allow_pickle=False)
+        return cls(scores, kept, maps, skipped)
 
 
 def quantised(p: np.ndarray) -> np.ndarray:
@@ -111,40 +134,70 @@ def fine_windows(
     """Return (positive, negative) outlined tiles of one slide (method card, section 4.1).
 
     Positive: windows over the bounding box of each connected positive region, stride 3/4 tile, or one window centred on a
-    region that is smaller than a tile. Negative: grid tiles with tissue that touch no such box; on a slide that is not
-    outlined completely, windows over regions painted as negative.
+    region that is smaller than a tile. Negative: grid tiles with tissue that touch no such box. On a slide that is not
+    outlined completely: windows over regions painted as positive or negative, as far as they hold a labelled pixel.
     """
     slide, labels = opened[index]
     size = opened.scale(index).size
-    boxes = regions(labels, states, 1, size) if labels is not None else []
-    positive = [window for box in boxes for window in _over(index, box, size)]
+    step = 1 << min(9, int(math.log2(max(1, size // 64))))
+    boxes: list[Box] = []
+    others: list[Box] = []
+    marked = np.zeros((0, 0), bool)
+    if labels is not None:
+        positive, negative = label_blocks(labels, states, step)
+        boxes, marked = regions(positive, step), positive | negative
+        if not outlined:
+            others = regions(negative, step)
+    first = [window for box in boxes for window in _over(index, box, size)]
     if not outlined:
-        others = regions(labels, states, 0, size) if labels is not None else []
-        return positive, [window for box in others for window in _over(index, box, size)]
-    negative = [
+        second = [window for box in others for window in _over(index, box, size)]
+        return [w for w in first if _marked(marked, step, w)], [w for w in second if _marked(marked, step, w)]
+    second = [
         Window(index, x, y, size, size)
         for x, y, _ in grid(slide_tissue(slide, size), slide.width, slide.height, size, 0.0)
         if not any(x < b[2] and x + size > b[0] and y < b[3] and y + size > b[1] for b in boxes)
     ]
-    return positive, negative
+    return first, second
 
 
-def regions(labels: LabelStore, states: np.ndarray, state: int, size: int) -> list[tuple[float, float, float, float]]:
-    """Return the bounding boxes (x0, y0, x1, y1; level-0 px) of the 8-connected regions of a state."""
-    level = min(labels.levels - 1, max(0, int(math.log2(max(1, size / 128)))))
-    while level < labels.levels - 1 and math.prod(labels.level_size(level)) > 64_000_000:
-        level += 1
-    width, height = labels.level_size(level)
-    mask = states[labels.region(level, 0, 0, width, height)] == state
-    found, _ = ndimage.label(mask, np.ones((3, 3)))
-    step = labels.base << level
+def label_blocks(labels: LabelStore, states: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return where a label store holds positive and negative pixels: two bool maps of blocks of `step` level-0 px.
+
+    No pixel is missed, however coarse the blocks are. `step` is a power of two up to 512.
+    """
+    side = TILE // step
+    rows, columns = -(-labels.height // TILE), -(-labels.width // TILE)
+    found = np.zeros((2, rows * side, columns * side), bool)
+    for row, column in labels.keys(0):
+        at = (slice(row * side, (row + 1) * side), slice(column * side, (column + 1) * side))
+        value = labels.uniform(0, row, column)
+        if value is not None:
+            if states[value] in (0, 1):
+                found[(1 - int(states[value]), *at)] = True
+            continue
+        marked = states[labels.tile(0, row, column)].reshape(side, step, side, step)
+        found[(0, *at)] = (marked == 1).any((1, 3))
+        found[(1, *at)] = (marked == 0).any((1, 3))
+    height, width = -(-labels.height // step), -(-labels.width // step)
+    return found[0, :height, :width], found[1, :height, :width]
+
+
+def regions(blocks: np.ndarray, step: int) -> list[Box]:
+    """Return the bounding boxes (x0, y0, x1, y1; level-0 px) of the 8-connected regions of a map of blocks."""
+    found, _ = ndimage.label(blocks, np.ones((3, 3)))
     return [
         (columns.start * step, rows.start * step, columns.stop * step, rows.stop * step)
         for rows, columns in ndimage.find_objects(found)
     ]
 
 
-def _over(index: int, box: tuple[float, float, float, float], size: int) -> list[Window]:
+def _marked(blocks: np.ndarray, step: int, window: Window) -> bool:
+    x0, y0 = max(0, math.floor(window.x / step)), max(0, math.floor(window.y / step))
+    x1, y1 = math.ceil((window.x + window.width) / step), math.ceil((window.y + window.height) / step)
+    return bool(blocks[y0:y1, x0:x1].any())
+
+
+def _over(index: int, box: Box, size: int) -> list[Window]:
     x0, y0, x1, y1 = box
     width, height = x1 - x0, y1 - y0
     if width > size and height > size:
@@ -184,7 +237,7 @@ class Mix:
             if sample.outlined or sample.labels is not None:
                 try:
                     found = fine_windows(index, opened, states, sample.outlined)
-                except SlideError as error:
+                except OpsinError as error:
                     problem(str(error))
                     continue
                 positive += found[0]
@@ -225,13 +278,14 @@ class Mix:
     def batch(self, step: int) -> dict[str, torch.Tensor]:
         """Return "image" float32 [B, 3, crop, crop] and "target" float32 [B, crop, crop] of a step."""
         rng = np.random.default_rng([self.recipe.seed, self.round, step])
-        images, targets = [], []
+        images: list[np.ndarray] = []
+        targets: list[np.ndarray] = []
         misses = 0
         while len(images) < self.recipe.batch_size:
             kind, window = self.draw(rng)
             try:
                 image, target = self.example(rng, kind, window)
-            except SlideError as error:
+            except OpsinError as error:
                 self.problem(str(error))
                 misses += 1
                 if misses > 20:
@@ -255,7 +309,7 @@ class Mix:
             side = min(recipe.crop, scale.tile)
             left, top = int(rng.integers(0, width - side + 1)), int(rng.integers(0, height - side + 1))
         x, y = window.x + left * ds, window.y + top * ds
-        image = slide.read_scaled(x, y, recipe.crop, recipe.crop, side * ds / recipe.crop)
+        image = slide.read_scaled(x, y, side, side, ds)
         target = self.target(kind, window, x, y, side * ds)
         return augment(rng, image, target, recipe.crop, colour=recipe.colour_augmentation)
 
@@ -269,7 +323,9 @@ class Mix:
         elif kind == "negative":
             target = np.zeros((recipe.crop, recipe.crop), np.float32)
         else:
-            stored = self.proposals[window.slide].maps[window.map]
+            maps = self.proposals[window.slide].maps
+            assert maps is not None
+            stored = maps[window.map]
             rows = np.clip((y + centres - window.y) * stored.shape[0] / window.height, 0, stored.shape[0] - 1)
             columns = np.clip((x + centres - window.x) * stored.shape[1] / window.width, 0, stored.shape[1] - 1)
             p = stored[np.ix_(rows.astype(int), columns.astype(int))]

@@ -31,7 +31,7 @@ from ...runs import Run
 from ...tiles import TilePyramid
 from ...training import fit
 from .data import Snapshot
-from .heat import map_base, predict_slide
+from .heat import SlideHeat, map_base, predict_slide
 from .losses import pixel_loss
 from .model import PatchNetwork, build, for_inference
 from .published import load_imagenet, load_initial, pack
@@ -112,6 +112,11 @@ class _Training:
         for name, values in maxima.items():
             kept = sum(p >= recipe.tile_threshold for p in values)
             run.log(step=round, **{f"{name}_tiles_kept": kept / max(1, len(values))})
+        if not run.stopping:
+            # every round's maps replace those of the round before; the scores are small and stay
+            for old in self.folder.glob("estep/*/*.npy"):
+                if old.parent.name != f"after_round_{round - 1}":
+                    old.unlink()
         return proposals
 
     def _propose(self, trained: int, snapshot: Snapshot, show: bool) -> dict[int, EStep]:
@@ -121,7 +126,9 @@ class _Training:
         folder = self.folder / "estep" / f"after_round_{trained}"
         folder.mkdir(exist_ok=True)
         network = None
-        chosen = [(i, s) for i, s in enumerate(snapshot.samples) if s.trains]
+        chosen = [
+            (i, s) for i, s in enumerate(snapshot.samples) if s.trains and (s.label is not None or recipe.self_training)
+        ]
         opened = Opened(snapshot.samples, recipe)
         try:
             for number, (index, sample) in enumerate(chosen):
@@ -129,23 +136,28 @@ class _Training:
                 if run.stopping:
                     break
                 path = folder / f"{sample.id}.npz"
-                if not path.exists():
+                # of negative slides only the places matter; a slide whose label was changed meanwhile is done again
+                with_maps = bool(sample.label) or recipe.self_training
+                if not path.exists() or (with_maps and EStep.load(path).maps is None):
                     network = network if network is not None else for_inference(self.model, run.device)
                     try:
-                        proposed = self._over_slide(opened, index, network, trained, show)
+                        heat, maps = self._over_slide(opened, index, network, trained, show, with_maps)
                     except OpsinError as error:
                         self._problem(f"{sample.name or sample.id} is left out of this round. {error}")
                         continue
                     if run.stopping:
                         break
-                    proposed.save(path)
+                    EStep.save(path, heat, recipe.tile_threshold, maps if with_maps else None)
                 found[index] = EStep.load(path)
                 run.progress(number + 1, len(chosen), f"round {trained + 1}: slides")
         finally:
             opened.close()
         return found
 
-    def _over_slide(self, opened: Opened, index: int, network: PatchNetwork, trained: int, show: bool) -> EStep:
+    def _over_slide(
+        self, opened: Opened, index: int, network: PatchNetwork, trained: int, show: bool, with_maps: bool
+    ) -> tuple[SlideHeat, dict[tuple[int, int], np.ndarray]]:
+        """Run the network over a slide; return the tile scores and, by corner, the maps of the tiles that stay."""
         recipe, run = self.recipe, self.run
         slide, _ = opened[index]
         scale = opened.scale(index)
@@ -174,12 +186,12 @@ class _Training:
             heat = predict_slide(
                 self.model, slide, scale, _NoProgress(run), overlap=recipe.overlap, batch=min(16, recipe.batch_size),
                 precision="float32" if recipe.precision == "float32" else recipe.precision, heatmap=heatmap,
-                pyramid=pyramid, keep=keep, name=name, prepared=network,
+                pyramid=pyramid, keep=keep if with_maps else None, name=name, prepared=network,
             )  # fmt: skip
         finally:
             if pyramid is not None:
                 pyramid.close()
-        return EStep.collect(heat, maps, recipe.tile_threshold)
+        return heat, maps
 
     def _m_step(self, round: int, snapshot: Snapshot, proposals: dict[int, EStep]) -> bool:
         """Train the patch network of this round; False when the user stopped it before the end."""
