@@ -117,11 +117,11 @@ class Input(_Base):
         event.accept()
 
     def event(self, event: QEvent) -> bool:
-        if isinstance(event, QNativeGestureEvent):
-            if event.gestureType() == Qt.NativeGestureType.ZoomNativeGesture:
-                at = event.position()
-                self.model.zoom_at(max(1 + event.value(), 0.1), at.x(), at.y())
-                return True
+        pinch = isinstance(event, QNativeGestureEvent) and event.gestureType() == Qt.NativeGestureType.ZoomNativeGesture
+        if pinch:
+            at = event.position()
+            self.model.zoom_at(max(1 + event.value(), 0.1), at.x(), at.y())
+            return True
         return super().event(event)
 
     # ---- keys
@@ -137,7 +137,7 @@ class Input(_Base):
             self.subtracting = True
             self.update_ring()
         elif event.modifiers() & (Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.MetaModifier):
-            super().keyPressEvent(event)
+            event.ignore()  # the window's
         elif not self.tool.key(event.key()) and not self._own_key(event):
             super().keyPressEvent(event)
 

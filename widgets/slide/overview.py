@@ -99,11 +99,11 @@ class Overview(QWidget):
         fx, fy = inside.width() / model.slide.width, inside.height() / model.slide.height
         x, y, width, height = model.visible_rect()
         frame = QRectF(inside.x() + x * fx, inside.y() + y * fy, width * fx, height * fy)
-        if frame.width() < 7 or frame.height() < 7:  # a dot would be lost
+        if frame.width() < 12 or frame.height() < 12:  # a dot would be lost
             middle = frame.center()
-            frame = QRectF(0, 0, max(frame.width(), 7), max(frame.height(), 7))
+            frame = QRectF(0, 0, max(frame.width(), 12), max(frame.height(), 12))
             frame.moveCenter(middle)
-        frame = frame.intersected(inside).adjusted(0.5, 0.5, -0.5, -0.5)
+        frame = frame.adjusted(0.5, 0.5, -0.5, -0.5)
         for color, pen_width in ((QColor(255, 255, 255, 220), 3.5), (QColor("#0D6475"), 2.0)):
             painter.setPen(
                 QPen(color, pen_width, Qt.PenStyle.SolidLine, Qt.PenCapStyle.SquareCap, Qt.PenJoinStyle.MiterJoin)

@@ -12,15 +12,27 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from qtpy.QtCore import QPointF, QRectF, Qt
-from qtpy.QtGui import QBrush, QColor, QMouseEvent, QPainter, QPainterPath, QPen, QPolygonF
+from qtpy.QtGui import QBrush, QColor, QMouseEvent, QPainter, QPainterPath, QPen, QPixmap, QPolygonF
 
 from .painting import Point, Stroke
 
 if TYPE_CHECKING:
     from .view import SlideView
 
+ERASING = QColor("#30363d")  # lines of what takes labels away
+RING_KEPT = 300.0  # screen pixels: larger rings are drawn anew each time
 CLICK = 4.0  # screen pixels a hand may move during a click
 PART_POINTS, PART_SECONDS = 200, 2.0  # a long stroke reaches the store in parts: a crash loses at most one
+
+
+def _pens(color: QColor, dashed: bool = False) -> list[QPen]:
+    """Pens for one line, drawn one over the other: seen on white glass, pink tissue and dark nuclei alike."""
+    pens = []
+    for shade, width in ((QColor(0, 0, 0, 120), 4.2), (QColor(255, 255, 255, 235), 3.2), (color, 1.8)):
+        pens.append(QPen(shade, width, Qt.PenStyle.SolidLine, Qt.PenCapStyle.FlatCap, Qt.PenJoinStyle.RoundJoin))
+    if dashed:
+        pens[-1].setDashPattern([3, 2])
+    return pens
 
 
 class Tool:
@@ -83,6 +95,8 @@ class Brush(Tool):
         super().__init__(view)
         self.stroke: Stroke | None = None
         self._since = 0.0
+        self._ring: QPixmap = QPixmap()
+        self._ring_look: tuple[object, ...] = ()
 
     def press(self, event: QMouseEvent, at: Point) -> None:
         if self.stroke is not None or not self.view.can_paint():
@@ -144,26 +158,40 @@ class Brush(Tool):
         if at is None:
             return
         radius = max(self.model.brush_radius * self.model.zoom, 1.0)
-        painter.setBrush(Qt.BrushStyle.NoBrush)
         subtract = self.erases or self.view.subtracting or (self.stroke is not None and self.stroke.label == 0)
-        color = QColor("#ffffff") if subtract else self.view.class_color(self.model.label)
-        painter.setPen(QPen(QColor(0, 0, 0, 150), 3))
-        painter.drawEllipse(at, radius, radius)
-        pen = QPen(color, 1.5)
-        if subtract:
-            pen.setDashPattern([3, 2])
-        painter.setPen(pen)
-        painter.drawEllipse(at, radius, radius)
-        if radius < 4:  # too small to be found by its ring alone
-            for color, width in ((QColor(0, 0, 0, 150), 3.0), (QColor("#ffffff"), 1.2)):
-                painter.setPen(QPen(color, width))
+        color = ERASING if subtract else self.view.class_color(self.model.label)
+        if radius > RING_KEPT:
+            self._draw_ring(painter, at, radius, color, subtract)
+            return
+        # Antialiased circles are the dearest part of a brush event: drawn once, then copied.
+        ratio = self.view.devicePixelRatioF()
+        look = (radius, color.rgba(), subtract, ratio)
+        half = math.ceil(self.reach())
+        if look != self._ring_look:
+            self._ring_look = look
+            self._ring = QPixmap(round(2 * half * ratio), round(2 * half * ratio))
+            self._ring.setDevicePixelRatio(ratio)
+            self._ring.fill(Qt.GlobalColor.transparent)
+            ring_painter = QPainter(self._ring)
+            ring_painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            self._draw_ring(ring_painter, QPointF(half, half), radius, color, subtract)
+            ring_painter.end()
+        painter.drawPixmap(QPointF(at.x() - half, at.y() - half), self._ring)
+
+    def _draw_ring(self, painter: QPainter, at: QPointF, radius: float, color: QColor, subtract: bool) -> None:
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        for pen in _pens(color, dashed=subtract):
+            painter.setPen(pen)
+            painter.drawEllipse(at, radius, radius)
+            if radius < 4:  # too small to be found by its ring alone
+                painter.setPen(QPen(pen.color(), pen.widthF()))
                 for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
-                    start = QPointF(at.x() + dx * (radius + 3), at.y() + dy * (radius + 3))
+                    start = QPointF(at.x() + dx * (radius + 4), at.y() + dy * (radius + 4))
                     painter.drawLine(start, QPointF(start.x() + 6 * dx, start.y() + 6 * dy))
 
     def reach(self) -> float:
         """How far the ring reaches around the pointer, screen pixels."""
-        return max(self.model.brush_radius * self.model.zoom, 10.0) + 3
+        return max(self.model.brush_radius * self.model.zoom, 12.0) + 4
 
 
 class Eraser(Brush):
@@ -219,15 +247,12 @@ class Outline(Tool):
         return QPolygonF([QPointF(*self.model.to_view(*p)) for p in points])
 
     def color(self) -> QColor:
-        return QColor("#ffffff") if self.subtract else self.view.class_color(self.model.label)
+        return ERASING if self.subtract else self.view.class_color(self.model.label)
 
     def draw_line(self, painter: QPainter, line: QPolygonF, dashed: bool = False) -> None:
         """A line that is seen on dark and on bright tissue: colour on a dark casing."""
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        for color, width in ((QColor(0, 0, 0, 150), 3.5), (self.color(), 2.0)):
-            pen = QPen(color, width, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap, Qt.PenJoinStyle.RoundJoin)
-            if dashed or self.subtract:
-                pen.setDashPattern([3, 3])
+        for pen in _pens(self.color(), dashed or self.subtract):
             painter.setPen(pen)
             painter.drawPolyline(line)
 

@@ -15,7 +15,7 @@ import numpy as np
 from psygnal import EmissionInfo
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QRect, QRectF, QSize, Qt, QTimer, Signal
-from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QResizeEvent
+from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QRegion, QResizeEvent
 from qtpy.QtWidgets import QWidget
 
 from ...engine.labels.store import LabelStore
@@ -144,6 +144,8 @@ class SlideView(Input, QWidget):
             self._wants = True
             self.update()
             self.overview.update()
+            if self.pointer is not None and not self._read_timer.isActive():
+                self._read_timer.start()
 
     def _refreshed(self, name: str, rect: Rect | None) -> None:
         if isalive(self):
@@ -265,9 +267,7 @@ class SlideView(Input, QWidget):
         scene.complete = True
         painter = QPainter(self)
         painter.scale(1 / ratio, 1 / ratio)  # tiles are placed in device pixels
-        region = event.region()
-        rects = list(region) if region.rectCount() <= 8 else [region.boundingRect()]
-        for rect in rects:
+        for rect in _pieces(event.region()):
             device = QRectF(rect.x() * ratio, rect.y() * ratio, rect.width() * ratio, rect.height() * ratio)
             scene.draw(painter, device.toAlignedRect(), self._ground)
         painter.resetTransform()
@@ -360,3 +360,13 @@ class SlideView(Input, QWidget):
                 return True
             self.scene.tiles.loader.wait(0.02)
         return False
+
+
+def _pieces(region: QRegion) -> list[QRect]:
+    """What to draw of a region: its rectangles, or the one around them where little more is in it."""
+    whole = region.boundingRect()
+    rects = list(region)
+    covered = sum(rect.width() * rect.height() for rect in rects)
+    if len(rects) == 1 or len(rects) > 8 or whole.width() * whole.height() <= 2 * covered + 10_000:
+        return [whole]
+    return rects
