@@ -210,9 +210,7 @@ def _help() -> list[Action]:
     ]  # fmt: skip
 
 
-ACTIONS: tuple[Action, ...] = tuple(
-    _file() + _edit() + _view() + _annotate() + _train() + _window() + _help()
-)
+ACTIONS: tuple[Action, ...] = tuple(_file() + _edit() + _view() + _annotate() + _train() + _window() + _help())
 
 
 class Host(Protocol):

@@ -29,7 +29,9 @@ from .editors import (
     show_number,
 )
 from .texts import ErrorLabel, MutedLabel, heading
+from .theme import px
 
+LABEL_WIDTH = 132
 FILE_NAMES = ("weights", "checkpoint", "file", "path")
 
 
@@ -62,7 +64,7 @@ class SettingsForm(QWidget):
             grid.setContentsMargins(0, 8, 0, 4)
             grid.setHorizontalSpacing(8)
             grid.setVerticalSpacing(4)
-            grid.setColumnMinimumWidth(0, 124)
+            grid.setColumnMinimumWidth(0, px(LABEL_WIDTH))
             grid.setColumnMinimumWidth(2, 52)
             grid.setColumnMinimumWidth(3, 26)
             grid.setColumnStretch(1, 1)
@@ -172,6 +174,8 @@ class SettingRow:
         self.wrong = False
         self.editor = make_editor(name, info)
         self.label = QLabel(self.title)
+        self.label.setWordWrap(True)
+        self.label.setFixedWidth(px(LABEL_WIDTH))
         self.label.setBuddy(self.editor.field)
         self.unit = MutedLabel(str(extra.get("unit", "")))
         self.reset = QToolButton()

@@ -30,9 +30,9 @@ from ..engine.method import Method, get_method, method_names
 from ..engine.runs import plain
 from .background import Relay
 from .editors import QuietComboBox
-from .forms import SettingsForm
+from .forms import LABEL_WIDTH, SettingsForm
 from .texts import ErrorLabel, MutedLabel, heading
-from .theme import icon, theme_changed
+from .theme import icon, px, theme_changed
 
 DEFAULTS = "published values"
 
@@ -80,7 +80,7 @@ class TrainingPanel(QWidget):
         grid = QGridLayout()
         grid.setHorizontalSpacing(8)
         grid.setVerticalSpacing(8)
-        grid.setColumnMinimumWidth(0, 124)
+        grid.setColumnMinimumWidth(0, px(LABEL_WIDTH))
         grid.setColumnStretch(1, 1)
         self.method, self.preset, self.device = QuietComboBox(), QuietComboBox(), QuietComboBox()
         for row, (text, combo) in enumerate(

@@ -185,7 +185,8 @@ def write_asap(path: Path, outlines: list[Outline]) -> None:
             f"Color={quoteattr(color)}>\n\t\t\t<Coordinates>\n{lines}\t\t\t</Coordinates>\n\t\t</Annotation>\n"
         )
 
-    inside = _Occupied(outlines)
+    areas = [repair(outline).polygons if outline.areal else [] for outline in outlines]
+    occupied = _Occupied([polygon for polygons in areas for polygon in polygons])
     for index, outline in enumerate(outlines):
         name = _clean(outline.name) or f"Annotation {index}"
         group = _clean(outline.class_name) or "None"
@@ -193,12 +194,13 @@ def write_asap(path: Path, outlines: list[Outline]) -> None:
             type_ = "Dot" if outline.kind == "point" and len(outline.rings[0]) == 1 else TYPES[outline.kind]
             add(name, type_, group, outline.color, outline.rings[0])
             continue
-        for polygon in repair(outline).polygons:
-            filled = [hole for hole in polygon.interiors if inside.any(Polygon(hole), index)]
-            for part in without_holes(Polygon(polygon.exterior, filled)):
+        for polygon in areas[index]:
+            holes = list(polygon.interiors)
+            filled = [occupied.inside(Polygon(hole), polygon) for hole in holes]
+            for part in without_holes(Polygon(polygon.exterior, [h for h, full in zip(holes, filled) if full])):
                 add(name, "Polygon", group, outline.color, polygon_rings(part)[0])
-            for hole in polygon.interiors:
-                if hole not in filled:
+            for hole, full in zip(holes, filled):
+                if not full:
                     add(f"{name} hole", "Polygon", HOLES, "#000000", shapely.get_coordinates(hole)[:-1])
     groups = "".join(
         f'\t\t<Group Name={quoteattr(name)} PartOfGroup="None" Color={quoteattr(color)}>\n'
@@ -231,18 +233,14 @@ def without_holes(polygon: Polygon) -> list[Polygon]:
 
 
 class _Occupied:
-    """Answers whether any other outline has area inside a polygon."""
+    """Answers whether any other polygon has area inside a given one."""
 
-    def __init__(self, outlines: list[Outline]) -> None:
-        pairs = [(i, polygon) for i, o in enumerate(outlines) if o.areal for polygon in repair(o).polygons]
-        self.owners = [pair[0] for pair in pairs]
-        self.tree = shapely.STRtree([pair[1] for pair in pairs])
+    def __init__(self, polygons: list[Polygon]) -> None:
+        self.tree = shapely.STRtree(polygons)
 
-    def any(self, polygon: Polygon, owner: int) -> bool:
-        return any(
-            self.owners[k] != owner and self.tree.geometries[k].intersection(polygon).area > 0
-            for k in self.tree.query(polygon, predicate="intersects")
-        )
+    def inside(self, region: Polygon, but: Polygon) -> bool:
+        found = self.tree.geometries[self.tree.query(region, predicate="intersects")]
+        return any(other is not but and other.intersection(region).area > 0 for other in found)
 
 
 def _decimal(value: float) -> str:

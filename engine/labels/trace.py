@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
@@ -56,9 +56,9 @@ def trace(pyramid: TilePyramid, lookup: np.ndarray) -> list[list[np.ndarray]]:
     points on straight lines.
     """
     starts: dict[Point, list[Point]] = defaultdict(list)
-    masks: dict[tuple[int, int], np.ndarray | bool] = {}
+    masks: dict[tuple[int, int], Any] = {}
 
-    def mask(row: int, column: int) -> np.ndarray | bool:
+    def mask(row: int, column: int) -> Any:
         if (row, column) not in masks:
             value = pyramid.uniform(0, row, column)
             if value is not None:

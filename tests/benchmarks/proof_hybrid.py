@@ -9,7 +9,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-
 from opsin.engine.methods.hybrid_wsi.heat import infer
 from opsin.engine.methods.hybrid_wsi.made import MadeSlides
 from opsin.engine.methods.hybrid_wsi.model import for_inference
@@ -77,5 +76,7 @@ def rows(quick: bool) -> list[dict[str, Any]]:
         gain = mean[first][metric] - mean[second][metric]
         bar = f">= {least:+.2f}" if least else "> 0"
         ok = gain >= least if least else gain > 0
-        table.append({"name": f"{first} minus {second}: {metric}", "value": gain, "unit": "", "bar": bar, "ok": ok, "note": ""})
+        table.append(
+            {"name": f"{first} minus {second}: {metric}", "value": gain, "unit": "", "bar": bar, "ok": ok, "note": ""}
+        )
     return table

@@ -38,7 +38,9 @@ class Golden:
             assert worst[name] <= least, f"{name} differs by {worst[name]:.3g}, more than {least:g}"
         return worst
 
-    def must_fail(self, find: Callable[[dict[str, torch.Tensor]], dict[str, np.ndarray]], name: str, tolerance: Any) -> None:
+    def must_fail(
+        self, find: Callable[[dict[str, torch.Tensor]], dict[str, np.ndarray]], name: str, tolerance: Any
+    ) -> None:
         """Change one weight by 5 % of its spread and see `compare` fail."""
         weights = self.weights()
         weights[name] = weights[name] * 1.05

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-
 from opsin.engine.checkpoints import Checkpoint
 from opsin.engine.methods.hybrid_wsi.forest import heat_features, patient_stage
-from opsin.engine.methods.hybrid_wsi.published import import_published, unpack
 from opsin.engine.methods.hybrid_wsi.pseudo import pseudo_label
+from opsin.engine.methods.hybrid_wsi.published import import_published, unpack
 from opsin.engine.methods.hybrid_wsi.tissue import grid, tissue_mask
 
 from .compare import Golden
@@ -15,7 +14,15 @@ from .fill import image
 
 # What the golden chose and its json says only in words: strides of what was kept.
 STRIDES = {"features": (8, 2), "level5": (8, 1), "ida_0": (8, 1), "ida_1": (8, 2)}
-TOLERANCE = {"logits": 1e-6, "features": 5e-6, "level5": 5e-6, "ida_0": 5e-6, "ida_1": 5e-6, "level_mean": 5e-6, "level_std": 5e-6}
+TOLERANCE = {
+    "logits": 1e-6,
+    "features": 5e-6,
+    "level5": 5e-6,
+    "ida_0": 5e-6,
+    "ida_1": 5e-6,
+    "level_mean": 5e-6,
+    "level_std": 5e-6,
+}
 
 
 @pytest.fixture(scope="module")

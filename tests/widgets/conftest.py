@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from psygnal import Signal
-
 from opsin.engine.jobs import Job, JobSpec
+from psygnal import Signal
 
 
 class Asked:

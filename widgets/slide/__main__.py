@@ -16,7 +16,7 @@ from .view import SlideView
 
 def main() -> int:
     """Open the window; the labels live in a temporary folder."""
-    app = QApplication.instance() or QApplication(sys.argv)
+    app = QApplication(sys.argv)
     apply_theme(app)
     with tempfile.TemporaryDirectory() as folder:
         if len(sys.argv) > 1:

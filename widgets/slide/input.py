@@ -117,12 +117,16 @@ class Input(_Base):
         event.accept()
 
     def event(self, event: QEvent) -> bool:
-        pinch = isinstance(event, QNativeGestureEvent) and event.gestureType() == Qt.NativeGestureType.ZoomNativeGesture
-        if pinch:
-            at = event.position()
-            self.model.zoom_at(max(1 + event.value(), 0.1), at.x(), at.y())
-            return True
+        if isinstance(event, QNativeGestureEvent):
+            return self._gesture(event) or super().event(event)
         return super().event(event)
+
+    def _gesture(self, event: QNativeGestureEvent) -> bool:
+        if event.gestureType() != Qt.NativeGestureType.ZoomNativeGesture:
+            return False
+        at = event.position()
+        self.model.zoom_at(max(1 + event.value(), 0.1), at.x(), at.y())
+        return True
 
     # ---- keys
 

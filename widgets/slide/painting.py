@@ -167,7 +167,8 @@ class LabelLayer(PyramidLayer):
         alpha = value >> 24
         if not alpha:
             return QColor(0, 0, 0, 0)
-        return QColor(*(min(255, ((value >> s & 255) * 255 + alpha // 2) // alpha) for s in (16, 8, 0)), alpha)
+        red, green, blue = (min(255, ((value >> shift & 255) * 255 + alpha // 2) // alpha) for shift in (16, 8, 0))
+        return QColor(red, green, blue, alpha)
 
     def _read(self, key: Key, picture: _Picture) -> None:
         tile = self.source.tile(*key)
@@ -227,9 +228,9 @@ class LabelLayer(PyramidLayer):
         painter.scale(1 / step, 1 / step)
         painter.translate(-left, -top)
         color = self.color(label)
-        if radius is None or isinstance(path, QPainterPath):
+        if isinstance(path, QPainterPath):
             painter.fillPath(path, color)
-        elif path.size() == 1 or 2 * radius <= step:
+        elif radius is not None and (path.size() == 1 or 2 * radius <= step):
             # A dab; and a line thinner than a pixel is still seen.
             if path.size() > 1:
                 painter.setPen(QPen(color, 0))
@@ -238,7 +239,7 @@ class LabelLayer(PyramidLayer):
                 painter.setPen(Qt.PenStyle.NoPen)
                 painter.setBrush(color)
                 painter.drawEllipse(path.first(), max(radius, step / 2), max(radius, step / 2))
-        else:
+        elif radius is not None:
             pen = QPen(color, 2 * radius, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap, Qt.PenJoinStyle.RoundJoin)
             painter.setPen(pen)
             painter.drawPolyline(path)

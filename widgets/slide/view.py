@@ -365,7 +365,7 @@ class SlideView(Input, QWidget):
 def _pieces(region: QRegion) -> list[QRect]:
     """What to draw of a region: its rectangles, or the one around them where little more is in it."""
     whole = region.boundingRect()
-    rects = list(region)
+    rects = list(region)  # type: ignore[call-overload]
     covered = sum(rect.width() * rect.height() for rect in rects)
     if len(rects) == 1 or len(rects) > 8 or whole.width() * whole.height() <= 2 * covered + 10_000:
         return [whole]

@@ -57,8 +57,8 @@ def recoloured(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Change brightness, contrast, sharpness and colours of a uint8 RGB picture [h, w, 3]."""
     image = np.ascontiguousarray(image)
     if rng.random() < 0.8:  # brightness and contrast, ±0.2 each
-        contrast, brightness = 1 + rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2)
-        image = _lut(image, np.arange(256) * contrast + brightness * 255)
+        gain, shift = 1 + rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2)
+        image = _lut(image, np.arange(256) * gain + shift * 255)
     if rng.random() < 0.8:  # sharpen
         alpha, lightness = rng.uniform(0.2, 0.5), rng.uniform(0.5, 1.0)
         kernel = np.full((3, 3), -alpha, np.float32)
@@ -78,16 +78,25 @@ def recoloured(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
         image = _lut(image, np.arange(256)[:, None] + shifts)
     factors = rng.uniform(0.6, 1.4, 3)
     for kind in rng.permutation(3):
-        factor = factors[kind]
-        if kind == 0:  # brightness: blend with black
-            image = _lut(image, np.arange(256) * factor)
-        elif kind == 1:  # contrast: blend with the mean grey
-            mean = int(np.asarray(cv2.mean(image)[:3]) @ GREY + 0.5)
-            image = _lut(image, mean + (np.arange(256) - mean) * factor)
-        else:  # sharpness: blend with the smoothed picture
-            smooth = cv2.filter2D(image, -1, SMOOTH, borderType=cv2.BORDER_REPLICATE)
-            image = cv2.addWeighted(image, factor, smooth, 1 - factor, 0)
+        image = (brightness, contrast, sharpness)[kind](image, factors[kind])
     return image
+
+
+def brightness(image: np.ndarray, factor: float) -> np.ndarray:
+    """Blend with black: 0 black, 1 unchanged."""
+    return _lut(image, np.arange(256) * factor)
+
+
+def contrast(image: np.ndarray, factor: float) -> np.ndarray:
+    """Blend with the mean grey: 0 grey, 1 unchanged."""
+    mean = int(np.asarray(cv2.mean(image)[:3]) @ GREY + 0.5)
+    return _lut(image, mean + (np.arange(256) - mean) * factor)
+
+
+def sharpness(image: np.ndarray, factor: float) -> np.ndarray:
+    """Blend with the smoothed picture: 0 smooth, 1 unchanged, above 1 sharper."""
+    smooth = cv2.filter2D(image, -1, SMOOTH, borderType=cv2.BORDER_REPLICATE)
+    return cv2.addWeighted(image, factor, smooth, 1 - factor, 0)
 
 
 def augment(

@@ -77,7 +77,9 @@ def slide_metrics(samples: list[Any], scores: dict[str, float], split: str | Non
         fixed = full_sensitivity(np.array([s.label for s in validation]), np.array([scores[s.id] for s in validation]))
         if fixed:
             honest = at_threshold(labels, values, fixed.threshold)
-            found |= {f"{k} at the validation threshold": honest[k] for k in ("sensitivity", "specificity", "accuracy", "F1")}
+            found |= {
+                f"{k} at the validation threshold": honest[k] for k in ("sensitivity", "specificity", "accuracy", "F1")
+            }
     if point:
         found |= {f"{k} at 100 % sensitivity": v for k, v in at_threshold(labels, values, point.threshold).items()}
     return found

@@ -90,9 +90,7 @@ def _nuclei(
         cv2.ellipse(picture, centre, size, turn, 0, 360, shade.tolist(), -1, cv2.LINE_8, 4)
 
 
-def make_slide(
-    rng: np.random.Generator, lesion: str | None, look_alike: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def make_slide(rng: np.random.Generator, lesion: str | None, look_alike: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return (picture uint8 [256, 256, 3], lesion mask bool [256, 256]); `lesion` is "A", "B" or None."""
     smooth = cv2.GaussianBlur(rng.standard_normal((SIDE, SIDE)), (0, 0), 8)
     picture = np.array(BACKGROUND) + 22 * (smooth / smooth.std())[..., None]
@@ -129,7 +127,9 @@ class MadeSlides:
             for number in range(2 * count):
                 lesion = None if number >= count else "A" if number % 2 == 0 else "B"
                 picture, truth = make_slide(rng, lesion, bool(rng.random() < 0.6))
-                self.samples.append(MadeSample(f"{split}_{number}", picture, truth, int(lesion is not None), split=split))
+                self.samples.append(
+                    MadeSample(f"{split}_{number}", picture, truth, int(lesion is not None), split=split)
+                )
 
     def _outline(self, sample: MadeSample) -> Path | None:
         if not sample.truth.any():

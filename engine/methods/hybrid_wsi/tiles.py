@@ -91,18 +91,14 @@ class EStep:
         self.scores, self.kept, self.maps, self.skipped = scores, kept, maps, skipped
 
     @staticmethod
-    def save(
-        path: Path, heat: SlideHeat, threshold: float, maps: dict[tuple[int, int], np.ndarray] | None
-    ) -> None:
+    def save(path: Path, heat: SlideHeat, threshold: float, maps: dict[tuple[int, int], np.ndarray] | None) -> None:
         """Write ``path`` (.npz, last, so its presence says that all is there) and, with `maps`, ``path``.npy beside it."""
         kept = [i for i, s in enumerate(heat.scores) if s.p >= threshold]
         if maps is not None:
             chosen = [maps[heat.scores[i].x, heat.scores[i].y] for i in kept]
             shape = (len(chosen), *(chosen[0].shape if chosen else (1, 1)))
             with replacing(path.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
-                np.lib.format.write_array_header_1_0(
-                    file, {"descr": "|u1", "fortran_order": False, "shape": shape}
-                )
+                np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
                 for one in chosen:
                     file.write(one.tobytes())
         table = np.array([(s.x, s.y, s.size, s.p, s.px, s.py) for s in heat.scores], np.float64).reshape(-1, 6)
@@ -128,9 +124,7 @@ def quantised(p: np.ndarray) -> np.ndarray:
     return np.rint(p * 255).astype(np.uint8)
 
 
-def fine_windows(
-    index: int, opened: Opened, states: np.ndarray, outlined: bool
-) -> tuple[list[Window], list[Window]]:
+def fine_windows(index: int, opened: Opened, states: np.ndarray, outlined: bool) -> tuple[list[Window], list[Window]]:
     """Return (positive, negative) outlined tiles of one slide (method card, section 4.1).
 
     Positive: windows over the bounding box of each connected positive region, stride 3/4 tile, or one window centred on a
