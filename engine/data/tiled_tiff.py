@@ -4,7 +4,7 @@ tifffile reads the structure once, at opening; from then on a tile is one `pread
 the GIL, so any number of threads may read at once. JPEG tiles come out bit-identical to OpenSlide's.
 
 * A tile without bytes is white. Tiles are cut at the slide's edge (files pad them).
-* The Orientation tag is ignored, at all levels alike, as OpenSlide and ASAP do: coordinates stay exchangeable.
+* The Orientation tag is ignored, at all levels alike: coordinates are those of the file as it is stored.
 * Grey becomes three equal channels. 16-bit and multichannel (fluorescence) slides are scaled linearly to 8 bit, each
   channel by its smallest and largest value in the coarsest level, and channels are added in fixed colours. Of a stack in
   depth or time the first plane is shown.
