@@ -1,0 +1,90 @@
+"""The command line without a window, and the engine without Qt."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from opsin.engine.cli import main
+from opsin.engine.method import get_method, method_names
+
+WITHOUT_QT = """
+import importlib, pkgutil, sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in ('PySide6', 'PyQt6', 'qtpy', 'superqt', 'napari', 'vispy', 'pyqtgraph'):
+            raise ImportError('refused: ' + name)
+sys.meta_path.insert(0, Refuse())
+import opsin.engine
+names = [m.name for m in pkgutil.walk_packages(opsin.engine.__path__, 'opsin.engine.')]
+for name in names:
+    importlib.import_module(name)
+print(len(names))
+"""
+CHEAP = """
+import sys
+import opsin.engine.method as m
+m.get_method('hybrid_wsi').recipe('paper')
+print([name for name in ('torch', 'sklearn', 'scipy', 'cv2', 'qtpy') if name in sys.modules])
+"""
+
+
+def test_engine_imports_where_qt_and_napari_are_not_installed():
+    done = subprocess.run([sys.executable, "-c", WITHOUT_QT], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 30
+
+
+def test_registry_and_recipes_are_cheap():
+    done = subprocess.run([sys.executable, "-c", CHEAP], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_every_preset_is_a_valid_recipe_and_prints_as_one(name, capsys):
+    method = get_method(name)
+    assert method.presets() == ["paper", "workstation", "quick", "tiny"]
+    for preset in method.presets():
+        assert main(["recipe", name, preset]) == 0
+        printed = yaml.safe_load(capsys.readouterr().out)
+        assert method.Recipe.checked(printed) == method.recipe(preset)
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_every_setting_has_words_for_the_form(name):
+    method = get_method(name)
+    for model in (method.Recipe, method.Options):
+        for key, field in model.model_fields.items():
+            assert field.title and field.description and "unit" in field.json_schema_extra, key
+
+
+def test_mistakes_are_one_sentence_and_status_one(capsys, tmp_path):
+    for words in (
+        ["recipe", "hybrid_wsi", "nothing"],
+        ["recipe", "nothing"],
+        ["train", "hybrid_wsi", "--data", str(tmp_path / "none")],
+        ["predict", "hybrid_wsi", "--checkpoint", str(tmp_path / "c"), "--input", "x", "--output", str(tmp_path / "o")],
+        ["convert", str(tmp_path / "a.xml"), str(tmp_path / "b.geojson")],
+        ["import", "hybrid_wsi", str(tmp_path / "a.pth"), "--output", str(tmp_path / "b.safetensors")],
+    ):
+        assert main(words) == 1, words
+        error = capsys.readouterr().err
+        assert error.startswith("opsin: ") and error.count("\n") == 1, error
+    with pytest.raises(SystemExit) as wrong:
+        main(["train"])
+    assert wrong.value.code == 2
+
+
+def test_events_are_json_lines(capsys, tmp_path):
+    (tmp_path / "empty").mkdir()
+    words = ["train", "hybrid_wsi", "--data", str(tmp_path / "empty"), "--recipe", "tiny", "--run", str(tmp_path / "r")]
+    assert main([*words, "--events", "--device", "cpu"]) == 1
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert events[-1]["event"] == "state" and events[-1]["state"] == "failed"
+
+
+def test_methods_lists_the_paper(capsys):
+    assert main(["methods"]) == 0
+    assert "2107.00934" in capsys.readouterr().out
