@@ -140,7 +140,7 @@ class TrainingPanel(QWidget):
         self.command.setReadOnly(True)
         self.command.setAccessibleName("Command that does the same")
         self.command.setToolTip("The same training from the shell")
-        copy = QToolButton()
+        copy = self.copy = QToolButton()
         copy.setIcon(icon("copy"))
         copy.setToolTip("Copy as command")
         copy.setAccessibleName("Copy as command")

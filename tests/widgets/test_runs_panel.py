@@ -1,0 +1,337 @@
+"""The card of a job and the panel of runs."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from opsin.engine.jobs import Job, JobSpec
+from opsin.widgets.plots import CurvePlot, thin_curve
+from opsin.widgets.run_card import PATIENCE, RunCard, duration, split_curves
+from opsin.widgets.runs import RunPanel, difference_html, key_metric
+from qtpy.QtWidgets import QApplication
+
+
+@pytest.fixture
+def job(fake_jobs, event):
+    job = fake_jobs.submit(JobSpec("train", "hybrid_wsi", {"run": "", "recipe": {}}, "cpu", "a run"))
+    job.apply(event("state", state="running"))
+    return job
+
+
+@pytest.fixture
+def card(job, qtbot):
+    card = RunCard()
+    qtbot.addWidget(card)
+    card.set_job(job)
+    card.show()
+    return card
+
+
+# ---- the card
+
+
+def test_buttons_ask_and_answer_at_once(card, job):
+    start = time.monotonic()
+    card.pause.click()
+    assert job.controller.wishes == ["pause"]
+    assert card.state.text() == "Pausing…"
+    assert card.pause.text() == "Go on"
+    assert time.monotonic() - start < 0.2
+    card.pause.click()
+    card.stop.click()
+    assert job.controller.wishes == ["pause", "resume", "stop"]
+    assert card.state.text() == "Stopping…"
+    assert not card.stop.isEnabled()
+
+
+def test_discarding_asks_first(card, job):
+    card.cancel.click()
+    assert card.question.isVisible()
+    assert job.controller.wishes == []
+    card.keep.click()
+    assert not card.question.isVisible()
+    card.cancel.click()
+    card.discard.click()
+    assert job.controller.wishes == ["cancel"]
+    assert card.state.text() == "Cancelling…"
+
+
+def test_a_request_that_waits_long_offers_to_end_the_process(card, job, event):
+    card.stop.click()
+    card.update_now()
+    assert not card.offer.isVisible()
+    job.asked_at -= PATIENCE + 0.5
+    card.update_now()
+    assert card.offer.isVisible()
+    card.kill.click()
+    assert job.controller.wishes == ["stop", "kill"]
+    job.apply(event("state", state="stopped"))
+    assert not card.offer.isVisible()
+
+
+def test_going_on_after_a_pause_never_offers_to_end_the_process(card, job, event):
+    card.pause.click()
+    job.apply(event("state", state="paused"))
+    card.pause.click()
+    job.apply(event("state", state="running"))
+    job.asked_at = time.monotonic() - 100
+    card.update_now()
+    assert not card.offer.isVisible()
+
+
+def test_phase_progress_time_and_memory_are_shown(card, job, event):
+    now = time.time()
+    job.apply(
+        event("phase", name="round 1: E-step"),
+        {**event("progress", done=10, total=100, what="slides"), "time": now - 30},
+        {**event("progress", done=40, total=100, what="slides"), "time": now},
+        event("heartbeat", phase="round 1", seconds=0.2, memory=3 * 2**30, gpu=5 * 2**30),
+    )
+    card.update_now()
+    assert card.phase.text() == "Round 1: E-step"
+    assert card.bar.value() == 400
+    assert card.left.text() == "60 s left"
+    for text in ("slides: 40 of 100", "memory 3.0 GiB", "GPU 5.0 GiB"):
+        assert text in card.facts.text()
+
+
+def test_a_stuck_worker_shows_where_it_is(card, job, event):
+    job.apply(event("heartbeat", phase="load", seconds=75, memory=1, stack="File x.py, line 3, in read"))
+    card.log_toggle.click()
+    card.update_now()
+    assert card.stack.isVisible()
+    assert "line 3" in card.stack.toPlainText()
+    assert "nothing moves" in card.left.text()
+    job.apply(event("heartbeat", phase="load", seconds=0.1, memory=1))
+    card.update_now()
+    assert not card.stack.isVisible()
+
+
+def test_the_log_grows_and_stays_bounded(card, job, event):
+    card.log_toggle.click()
+    for number in range(3):
+        job.apply(event("message", level="info", text=f"line {number}"))
+        card.update_now()
+    assert [line.split("  ")[1] for line in card.log.toPlainText().splitlines()] == ["line 0", "line 1", "line 2"]
+    job.apply(*(event("message", level="info", text=f"more {n}") for n in range(6000)))
+    card.update_now()
+    assert card.log.blockCount() <= 2000
+    assert card.log.toPlainText().endswith("more 5999")
+
+
+def test_a_failure_is_one_sentence_and_the_run_can_go_on(card, job, event, qtbot):
+    job.apply(event("message", level="error", text="The slide x.svs cannot be read."), event("state", state="failed"))
+    card.set_job(job, resumable=True)
+    card.update_now()
+    assert card.error.isVisible()
+    assert card.error.text() == "The slide x.svs cannot be read."
+    assert not card.pause.isVisible()
+    with qtbot.waitSignal(card.resume_requested):
+        card.resume.click()
+
+
+def test_curves_are_drawn_only_while_visible(card, job, event, qtbot):
+    card.hide()
+    job.apply(*(event("metrics", step=n, values={"loss": 1.0 / (n + 1), "dice": n / 100}) for n in range(50)))
+    assert card.loss._plot is None
+    card.show()
+    assert card.loss.isVisible()
+    assert len(card.loss._items["loss"].getData()[0]) == 50
+    assert list(card.metrics._items) == ["dice"]
+
+
+def test_a_hidden_card_does_no_work(card):
+    assert card._timer.isActive()
+    card.hide()
+    assert not card._timer.isActive()
+
+
+def test_another_job_replaces_the_first_one(card, job, fake_jobs, event):
+    other = fake_jobs.submit(JobSpec("predict", "hybrid_wsi", {}, "cpu", "Predict x"))
+    card.set_job(other)
+    job.apply(event("state", state="failed"))
+    assert card.state.text() == "Waiting"
+    assert not card.pause.isVisible(), "a prediction is not paused"
+
+
+def test_a_run_of_another_process_can_only_be_ended(card, event):
+    class Only:
+        only = frozenset({"kill"})
+
+    job = Job(JobSpec("train", "hybrid_wsi", {}), Only())
+    job.apply(event("state", state="running"))
+    card.set_job(job)
+    assert not card.pause.isVisible()
+    assert not card.stop.isVisible()
+    assert card.offer.isVisible()
+
+
+# ---- curves
+
+
+def test_thinning_keeps_the_extremes():
+    y = np.zeros(100_000)
+    y[12345], y[54321] = 5.0, -3.0
+    x, thin = thin_curve(np.arange(len(y)), y)
+    assert len(thin) <= 5000
+    assert thin.max() == 5.0
+    assert thin.min() == -3.0
+    assert (np.diff(x) >= 0).all()
+
+
+def test_a_curve_plot_survives_a_change_of_theme(qtbot):
+    from opsin.widgets.theme import apply_theme
+
+    plot = CurvePlot("Loss")
+    qtbot.addWidget(plot)
+    plot.show()
+    plot.set_curves({"loss": ([0, 1, 2], [3.0, 2.0, 1.0])})
+    light = plot.grab().toImage().pixelColor(60, 60)
+    application = QApplication.instance()
+    apply_theme(application, "dark")
+    dark = plot.grab().toImage().pixelColor(60, 60)
+    apply_theme(application, "light")
+    assert light.lightness() > 200 > 60 > dark.lightness()
+
+
+def test_rounds_and_steps_do_not_share_an_axis():
+    curves = {"loss": (list(range(500)), [0.1] * 500), "slide_loss": ([1, 2], [0.5, 0.4])}
+    by_step, by_round = split_curves(curves)
+    assert list(by_step) == ["loss"]
+    assert list(by_round) == ["slide_loss"]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (600, "10 min"), (11100, "3 h 05 min")])
+def test_durations_are_said_as_people_say_them(seconds, text):
+    assert duration(seconds) == text
+
+
+# ---- the panel
+
+
+@pytest.fixture
+def panel(workspace, fake_jobs, qtbot):
+    panel = RunPanel(workspace, fake_jobs)
+    qtbot.addWidget(panel)
+    panel.show()
+    return panel
+
+
+def texts(panel):
+    model = panel.model
+    return [[model.data(model.index(r, c)) for c in range(model.columnCount())] for r in range(model.rowCount())]
+
+
+def test_finished_runs_are_listed_newest_first_with_their_key_metric(panel, make_run):
+    make_run(metrics={"specificity_at_100": 0.5, "auc": 0.9}, rounds=2)
+    make_run("stopped")
+    panel.refresh()
+    assert [(row[2], row[3]) for row in texts(panel)] == [("Stopped", ""), ("Done", "spec. 0.5")]
+
+
+def test_a_finished_run_is_read_back_into_the_card(panel, make_run, qtbot):
+    make_run()
+    panel.refresh()
+    qtbot.waitUntil(lambda: panel.card.job is not None and len(panel.card.job.metrics.get("loss", ((),))[0]) == 40)
+    qtbot.waitUntil(lambda: panel.card.state.text() == "Done")
+    assert any("all is well" in line for line in panel.card.job.log)
+    assert not panel.card.buttons.isVisible(), "a finished run is only looked at"
+    assert panel.use.isEnabled()
+
+
+@pytest.mark.parametrize("state", ["stopped", "failed"])
+def test_a_run_that_stopped_is_resumed_with_its_own_settings(panel, make_run, fake_jobs, state):
+    folder = make_run(state, rounds=5)
+    panel.refresh()
+    assert panel.card.resume.isVisible()
+    panel.card.resume.click()
+    (job,) = fake_jobs.jobs
+    assert job.spec.arguments["resume"] is True
+    assert job.spec.arguments["run"] == str(folder)
+    assert job.spec.arguments["recipe"] == {"rounds": 5}
+    assert panel.card.job is job
+    assert len(panel.model.rows) == 1, "the resumed run keeps its line"
+
+
+def test_a_run_whose_process_died_is_interrupted_and_can_be_resumed(panel, make_run):
+    make_run("running")
+    panel.refresh()
+    assert texts(panel)[0][2] == "Interrupted"
+    assert panel.card.resume.isVisible()
+
+
+def test_a_job_at_work_stands_first_and_follows_its_state(panel, make_run, fake_jobs, event, qtbot, workspace):
+    make_run()
+    first = fake_jobs.submit(
+        JobSpec("train", "hybrid_wsi", {"run": str(workspace.folder / "runs" / "a"), "data": "x"})
+    )
+    second = fake_jobs.submit(JobSpec("train", "hybrid_wsi", {"run": str(workspace.folder / "runs" / "b"), "data": "x"}))
+    first.apply(event("state", state="running"))
+    qtbot.waitUntil(lambda: [row[2] for row in texts(panel)] == ["Running", "Waiting", "Done"])
+    panel.choose(second)
+    assert panel.remove.isVisible()
+    panel.move_up.trigger()
+    panel.remove.trigger()
+    assert fake_jobs.moved == [(second, -1)]
+    assert fake_jobs.removed == [second]
+    panel.choose(first)
+    assert not panel.remove.isVisible()
+
+
+def test_two_runs_are_compared(panel, make_run):
+    make_run(metrics={"auc": 0.9}, rounds=2, batch_size=4)
+    make_run(metrics={"auc": 0.8}, rounds=3, batch_size=4)
+    panel.refresh()
+    panel._select([0, 1])
+    panel._show_selected()
+    text = panel.difference.toPlainText()
+    assert "rounds" in text
+    assert "auc" in text
+    assert "batch_size" not in text
+    assert panel.stack.currentWidget() is panel.difference
+    same = panel.model.rows[0]
+    assert "same settings" in difference_html(same, same)
+
+
+def test_a_checkpoint_is_handed_to_prediction(panel, make_run, qtbot):
+    folder = make_run()
+    panel.refresh()
+    with qtbot.waitSignal(panel.checkpoint_chosen) as caught:
+        panel.use.click()
+    assert caught.args == [str(folder)]
+
+
+def test_the_command_of_a_run_is_copied(panel, make_run):
+    make_run()
+    panel.refresh()
+    panel.copy_command.trigger()
+    assert QApplication.clipboard().text() == "opsin train hybrid_wsi --data x"
+
+
+def test_the_selection_survives_a_refresh(panel, make_run):
+    for rounds in (1, 2, 3):
+        make_run(rounds=rounds)
+    panel.refresh()
+    panel._select([2])
+    chosen = panel.selected()[0].folder
+    make_run(rounds=4)
+    panel.refresh()
+    assert panel.selected()[0].folder == chosen
+
+
+def test_runs_that_were_left_going_are_followed(workspace, make_run, fake_jobs, qtbot, monkeypatch):
+    folder = make_run("running")
+    records = [{**record, "state": "running"} for record in workspace.runs()]
+    monkeypatch.setattr(workspace, "runs", lambda: records)
+    attached = []
+    fake_jobs.attach = attached.append
+    panel = RunPanel(workspace, fake_jobs)
+    qtbot.addWidget(panel)
+    assert attached == [folder]
+
+
+def test_the_key_metric_is_the_one_that_says_most():
+    assert key_metric({"loss": 0.2, "val/auc": 0.91}) == "AUC 0.91"
+    assert key_metric({"name": "x"}) == ""
