@@ -24,8 +24,7 @@ demo: setup
 	@sh .ci/with-display $(BIN)/opsin demo --output demo-output
 
 test: setup lint
-	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -m 'not gpu and not soak and not napari' tests
-	@sh .ci/with-virtual-display $(BIN)/python -m pytest -m 'napari and not soak' tests
+	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -p no:napari -m 'not gpu and not soak' tests
 
 bench: setup
 	@sh .ci/with-virtual-display $(BIN)/python -m tests.benchmarks bench
@@ -34,10 +33,10 @@ proof: setup
 	$(BIN)/python -m tests.benchmarks proof
 
 soak: setup
-	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -m soak --timeout 3600 tests
+	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -p no:napari -m soak --timeout 3600 tests
 
 gpu: setup
-	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -m gpu --timeout 900 tests
+	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -p no:napari -m gpu --timeout 900 tests
 	$(BIN)/python -m tests.benchmarks gpu
 
 lint: $(STAMP)

@@ -1,13 +1,13 @@
 """From pixels to outlines: traced along pixel edges, so that painting them again gives the same pixels.
 
-A pyramid is traced tile by tile, uniform tiles by their borders alone, so nothing is ever held densely; the unit edges are
-joined into rings afterwards. Pixels belong together when they share an edge (4-connected).
+A pyramid is traced tile by tile, uniform tiles by their borders alone, so nothing is ever held densely. What is kept are
+straight runs of pixel edges; they are joined across tiles, linked at their corners and followed into rings. Pixels belong
+together when they share an edge (4-connected).
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +19,6 @@ from .shapes import Outline
 if TYPE_CHECKING:
     from ..results import Heatmap
     from .classes import LabelClass
-
-Point = tuple[int, int]
 
 
 def labels_to_outlines(store: TilePyramid, classes: Sequence[LabelClass]) -> list[Outline]:
@@ -37,12 +35,13 @@ def labels_to_outlines(store: TilePyramid, classes: Sequence[LabelClass]) -> lis
 def heatmap_polygons(heatmap: Heatmap, threshold: float | None = None) -> list[Outline]:
     """Return the outlines of all places at or above the threshold (default: the map's own)."""
     assert heatmap.path is not None
-    least = int(np.ceil((heatmap.threshold if threshold is None else threshold) * 254)) + 1
-    lookup = np.arange(256) >= least
+    level = heatmap.threshold if threshold is None else threshold
+    # v >= 1 means probability (v - 1) / 254; the small number keeps k / 254 from being rounded up to k + 1
+    least = max(1, int(np.ceil(level * 254 - 1e-9)) + 1)
     with TilePyramid.open(heatmap.path, readonly=True) as pyramid:
         base = pyramid.base
         limit = np.array([pyramid.width, pyramid.height])
-        regions = trace(pyramid, lookup)
+        regions = trace(pyramid, np.arange(256) >= least)
     return [
         Outline(f"Region {number}", [np.minimum(ring * base, limit) for ring in rings], "Tumor", "#C80000")
         for number, rings in enumerate(regions, 1)
@@ -52,11 +51,27 @@ def heatmap_polygons(heatmap: Heatmap, threshold: float | None = None) -> list[O
 def trace(pyramid: TilePyramid, lookup: np.ndarray) -> list[list[np.ndarray]]:
     """Return, for each 4-connected region of pixels whose value is true in `lookup` (bool [256]), its rings.
 
-    Rings are float64 [N, 2] arrays of (x, y) pixel corners of pyramid level 0, the outer one first, not closed, without
-    points on straight lines.
+    Rings are float64 [N, 2] arrays of (x, y) pixel corners of pyramid level 0, the outer one first (clockwise on the
+    screen, holes the other way), not closed, without points on straight lines. No ring passes a point twice, so the
+    polygons are valid for programs that ask for that (QuPath does).
     """
-    starts: dict[Point, list[Point]] = defaultdict(list)
-    masks: dict[tuple[int, int], Any] = {}
+    lookup = lookup.copy()
+    lookup[0] = False  # unlabelled, or not computed: endless
+    across: list[np.ndarray] = []
+    down: list[np.ndarray] = []
+    for block, x, y in _blocks(pyramid, lookup):
+        inside = block[1:-1, 1:-1]
+        # directed so that the region lies to the right: along its upper border to the right, and so on around
+        across += [_runs(inside & ~block[:-2, 1:-1], y, x, 1), _runs(inside & ~block[2:, 1:-1], y + 1, x, -1)]
+        down += [_runs((inside & ~block[1:-1, 2:]).T, x + 1, y, 1), _runs((inside & ~block[1:-1, :-2]).T, x, y, -1)]
+    if not any(map(len, across)):
+        return []
+    return _polygons(_rings(_joined(across), _joined(down)))
+
+
+def _blocks(pyramid: TilePyramid, lookup: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
+    """Yield the tiles in which a border runs: bool [514, 514] with one pixel of the neighbours around, and the corner."""
+    masks: dict[tuple[int, int], Any] = {}  # bool for a uniform tile, else bool [512, 512]
 
     def mask(row: int, column: int) -> Any:
         if (row, column) not in masks:
@@ -88,84 +103,115 @@ def trace(pyramid: TilePyramid, lookup: np.ndarray) -> list[list[np.ndarray]]:
             (np.s_[-1], np.s_[0], np.s_[:, -1], np.s_[:, 0]),
         ):  # fmt: skip
             block[target] = side if isinstance(side, bool) else side[source]
-        _edges(block, column * TILE, row * TILE, starts)
-    return _polygons(_rings(starts))
+        yield block, column * TILE, row * TILE
 
 
-def _edges(block: np.ndarray, x: int, y: int, starts: dict[Point, list[Point]]) -> None:
-    """Add the directed border edges of a tile (with a border of its neighbours), the inside to their right."""
-    inside = block[1:-1, 1:-1]
-    cases = (
-        (inside & ~block[:-2, 1:-1], (0, 0), (1, 0)),
-        (inside & ~block[1:-1, 2:], (1, 0), (1, 1)),
-        (inside & ~block[2:, 1:-1], (1, 1), (0, 1)),
-        (inside & ~block[1:-1, :-2], (0, 1), (0, 0)),
-    )
-    for border, (ax, ay), (bx, by) in cases:
-        rows, columns = np.nonzero(border)
-        for r, c in zip((rows + y).tolist(), (columns + x).tolist()):
-            starts[c + ax, r + ay].append((c + bx, r + by))
+def _runs(border: np.ndarray, line: int, start: int, direction: int) -> np.ndarray:
+    """Return the runs of true pixels in the rows of `border` as int64 [N, 4]: direction, line, begin, end."""
+    steps = np.diff(border.view(np.int8), axis=1, prepend=0, append=0)
+    lines, begins = np.nonzero(steps == 1)
+    ends = np.nonzero(steps == -1)[1]
+    return np.stack([np.full_like(lines, direction), lines + line, begins + start, ends + start], axis=1)
 
 
-def _rings(starts: dict[Point, list[Point]]) -> list[np.ndarray]:
-    """Join unit edges into rings; where two regions touch at a corner the ring turns right, so they stay apart."""
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """Join runs that go on in the next tile."""
+    runs = np.concatenate(parts)
+    runs = runs[np.lexsort((runs[:, 2], runs[:, 1], runs[:, 0]))]
+    goes_on = (runs[1:, :2] == runs[:-1, :2]).all(axis=1) & (runs[1:, 2] == runs[:-1, 3])
+    first = np.flatnonzero(np.concatenate([[True], ~goes_on]))
+    last = np.concatenate([first[1:], [len(runs)]]) - 1
+    return np.column_stack([runs[first, :3], runs[last, 3]])
+
+
+def _rings(across: np.ndarray, down: np.ndarray) -> list[np.ndarray]:
+    """Link runs at their corners and follow them into rings, float64 [N, 2].
+
+    In a ring horizontal and vertical runs take turns. At a corner where two pixels of the region touch diagonally two runs
+    arrive and two leave; they are paired so that each ring stays with its pixel.
+    """
+    x_from, x_to = _ends(across)
+    y_from, y_to = _ends(down)
+    y, x = across[:, 1], down[:, 1]
+    width = int(x.max()) + 1
+    arrive = np.lexsort((across[:, 0], y * width + x_to))
+    leave = np.lexsort((down[:, 0], y_from * width + x))
+    turn_down = np.empty_like(arrive)
+    turn_down[arrive] = leave
+    arrive = np.lexsort((-down[:, 0], y_to * width + x))
+    leave = np.lexsort((across[:, 0], y * width + x_from))
+    turn_across = np.empty_like(arrive)
+    turn_across[arrive] = leave
+    following = turn_across[turn_down].tolist()
+
+    order: list[int] = []
+    ends: list[int] = []
+    seen = bytearray(len(following))
+    for run in range(len(following)):
+        if seen[run]:
+            continue
+        while not seen[run]:
+            seen[run] = 1
+            order.append(run)
+            run = following[run]
+        ends.append(2 * len(order))
+    points = np.empty((len(order), 2, 2))
+    points[:, 0, 0], points[:, 1, 0] = x_from[order], x_to[order]
+    points[:, :, 1] = y[order, None]
+    keys = (points[:, :, 1] * width + points[:, :, 0]).ravel()
     rings = []
-    while starts:
-        first = next(iter(starts))
-        point, previous = first, None
-        ring: list[Point] = []
-        while True:
-            choices = starts[point]
-            index = 0
-            if len(choices) > 1 and previous is not None:
-                dx, dy = point[0] - previous[0], point[1] - previous[1]
-                right = (point[0] - dy, point[1] + dx)
-                index = choices.index(right) if right in choices else 0
-            following = choices.pop(index)
-            if not choices:
-                del starts[point]
-            if previous is None or (following[0] - point[0], following[1] - point[1]) != (
-                point[0] - previous[0],
-                point[1] - previous[1],
-            ):
-                ring.append(point)
-            previous, point = point, following
-            if point == first and (len(starts.get(first, ())) == 0 or _closes(ring, previous, point, starts)):
-                break
-        if len(ring) > 4 and _straight(ring[-1], ring[0], ring[1]):
-            ring = ring[1:]
-        rings.append(np.array(ring, np.float64))
+    for begin, end in zip([0, *ends], ends):
+        ring = points.reshape(-1, 2)[begin:end]
+        once = len(np.unique(keys[begin:end])) == end - begin
+        rings += [ring] if once else _simple(ring)
     return rings
 
 
-def _closes(ring: list[Point], previous: Point, point: Point, starts: dict[Point, list[Point]]) -> bool:
-    """True when a ring that came back to a corner where two regions touch is complete."""
-    dx, dy = point[0] - previous[0], point[1] - previous[1]
-    return (point[0] - dy, point[1] + dx) not in starts[point]
+def _ends(runs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where runs begin and end along their line, in their direction."""
+    forward = runs[:, 0] > 0
+    return np.where(forward, runs[:, 2], runs[:, 3]), np.where(forward, runs[:, 3], runs[:, 2])
 
 
-def _straight(a: Point, b: Point, c: Point) -> bool:
-    return (a[0] == b[0] == c[0]) or (a[1] == b[1] == c[1])
+def _simple(ring: np.ndarray) -> list[np.ndarray]:
+    """Cut a ring that touches itself at a corner into rings that do not."""
+    found = []
+    path: list[tuple[float, float]] = []
+    place: dict[tuple[float, float], int] = {}
+    for point in map(tuple, ring.tolist()):
+        if point in place:
+            begin = place[point]
+            found.append(np.array(path[begin:]))
+            for passed in path[begin:]:
+                del place[passed]
+            del path[begin:]
+        place[point] = len(path)
+        path.append(point)
+    found.append(np.array(path))
+    return found
 
 
 def _polygons(rings: list[np.ndarray]) -> list[list[np.ndarray]]:
-    """Sort rings into outer ones and their holes."""
-    areas = [_area(ring) for ring in rings]
-    outer = [ring for ring, area in zip(rings, areas) if area > 0]
-    holes = [ring for ring, area in zip(rings, areas) if area < 0]
-    found = [[ring] for ring in outer]
-    if not holes:
-        return found
-    shapes = [shapely.Polygon(ring) for ring in outer]
-    tree = shapely.STRtree(shapes)
-    for hole in holes:
-        # a point just inside the region, beside the hole's first edge
-        (ax, ay), (bx, by) = hole[0], hole[1]
-        length = float(np.hypot(bx - ax, by - ay))
-        beside = shapely.Point((ax + bx) / 2 - (by - ay) / length / 4, (ay + by) / 2 + (bx - ax) / length / 4)
-        around = [i for i in tree.query(beside) if shapes[i].contains(beside)]
-        found[min(around, key=lambda i: shapes[i].area)].append(hole)
+    """Give each hole to the region around it; outer rings first."""
+    areas = np.array([_area(ring) for ring in rings])
+    outer = np.flatnonzero(areas > 0)
+    holes = np.flatnonzero(areas < 0)
+    found = [[rings[i]] for i in outer]
+    if len(holes):
+        # the centre of a region's pixel beside the hole lies in that region: in the smallest outer ring around it
+        tree = shapely.STRtree(shapely.points([_beside(rings[i]) for i in holes]))
+        region, hole = tree.query([shapely.Polygon(rings[i]) for i in outer], predicate="contains")
+        smallest = np.lexsort((areas[outer][region], hole))
+        _, first = np.unique(hole[smallest], return_index=True)
+        for k in smallest[first]:
+            found[region[k]].append(rings[holes[hole[k]]])
     return found
+
+
+def _beside(ring: np.ndarray) -> np.ndarray:
+    """Centre of the pixel to the right of a ring's first edge, at its beginning."""
+    dx, dy = np.sign(ring[1] - ring[0])
+    return ring[0] + (np.array([dx, dy]) + np.array([-dy, dx])) / 2
 
 
 def _area(ring: np.ndarray) -> float:

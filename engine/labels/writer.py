@@ -110,10 +110,8 @@ class Writer:
         reason = "the disk is full" if full else str(error)
         cure = "make room" if full else "check that the folder can be written"
         count = sum(not task.durable for task in self.queue)
-        return (
-            f"The labels cannot be saved to {self._store.path}: {reason}; {cure}. "
-            f"{count} unsaved edit{'' if count == 1 else 's'} stay here and are saved with the next one."
-        )
+        unsaved = "1 edit that is not saved yet is" if count == 1 else f"{count} edits that are not saved yet are"
+        return f"The labels cannot be saved to {self._store.path}: {reason}; {cure}: {unsaved} kept and saved then."
 
     def _emit(self, signal: Any, value: object) -> None:
         try:

@@ -1,227 +1,249 @@
-"""The whole way of hybrid supervision on small pictures: train, stop, resume, predict, evaluate, from the shell and a worker."""
+"""The rounds: resume equals not stopping, bit for bit; stop keeps; the switches do what they say; corrections enter."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from opsin.engine.cli import main
+from opsin.engine.checkpoints import Checkpoint
 from opsin.engine.errors import RunError
-from opsin.engine.methods.hybrid_wsi import HybridWSI
-from opsin.engine.methods.hybrid_wsi.data import EXCLUDED, UNLABELLED, open_data
-from opsin.engine.methods.hybrid_wsi.losses import pixel_loss
-from opsin.engine.methods.hybrid_wsi.made import make_slide
-from opsin.engine.methods.hybrid_wsi.tiles import Mix, Opened
-from opsin.engine.runs import Control, read_lines, read_record
+from opsin.engine.labels.store import LabelStore
+from opsin.engine.methods.hybrid_wsi.data import Snapshot
+from opsin.engine.methods.hybrid_wsi.made import MadeSlides
+from opsin.engine.methods.hybrid_wsi.published import unpack
+from opsin.engine.methods.hybrid_wsi.settings import HybridRecipe
+from opsin.engine.methods.hybrid_wsi.train import train
+from opsin.engine.runs import Control, Run, read_lines
 from opsin.engine.tiles import TilePyramid
-from opsin.engine.verbs import execute, load_checkpoint
-from opsin.engine.worker import WorkerProcess
-from opsin.engine.workspace import Workspace
-from PIL import Image
+
+RECIPE = HybridRecipe(
+    network="unet", width=4, mpp=0, tile=64, crop=64, crop_min=48, batch_size=4, steps_initial=5, steps_round=4, rounds=2,
+    K=2, stage2_epochs=1, stage2_batch=2, seed=3,
+)  # fmt: skip
 
 
-@pytest.fixture
-def workspace(tmp_path):
-    """Two outlined slides, two more of each label, two for validation; and one file that is gone."""
-    rng = np.random.default_rng(0)
-    (tmp_path / "slides").mkdir()
-    with Workspace.create(tmp_path / "space") as space:
-        for number in range(8):
-            lesion = "A" if number % 2 == 0 else None
-            picture, truth = make_slide(rng, lesion, False)
-            path = tmp_path / "slides" / f"s{number}.png"
-            Image.fromarray(picture).save(path)
-            (item,) = space.add([path])
-            split = "val" if number >= 6 else "train"
-            space.update(item.id, label="positive" if lesion else "negative", split=split, outlined=number < 2)
-            if number in (0, 6):
-                points = np.argwhere(truth)[::7, ::-1] + 0.5
-                for point in points:
-                    space.labels(item).stroke([point], 3, 1)
-    return tmp_path / "space"
+class Few(MadeSlides):
+    """Two outlined slides (one with tumour), two positive and two negative ones; nothing to test on."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(1, folder, weak=2, test=0)
+        self.samples = [s for s in self.samples if s.id in ("outlined_0", "outlined_11") or s.id.startswith("train")]
 
 
-def _job(verb, id="j", **arguments):
-    return {"id": id, "verb": verb, "method": "hybrid_wsi", "device": "cpu", "arguments": arguments}
+@pytest.fixture(scope="module")
+def few(tmp_path_factory) -> Few:
+    return Few(tmp_path_factory.mktemp("made"))
 
 
-def _train(workspace, run, sink=None, control=None, resume=False, **changes):
-    recipe = HybridWSI.recipe("tiny").model_copy(update=changes).model_dump(mode="json")
-    job = _job("train", data=str(workspace), recipe=recipe, run=str(run), resume=resume, preset="tiny")
-    return execute(job, sink, control)
+@pytest.fixture(scope="module")
+def whole(few, tmp_path_factory) -> tuple[Checkpoint, Path]:
+    """A training that nobody disturbed, and its folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    run = Run(folder)
+    checkpoint = train(RECIPE, few, run)
+    run.close()
+    return checkpoint, folder
 
 
-def test_train_predict_evaluate(workspace, tmp_path):
-    seen = []
-    assert _train(workspace, tmp_path / "run", seen.append) == "done"
-    record = read_record(tmp_path / "run")
-    assert record["state"] == "done" and record["fingerprint"] and record["recipe"]["tile"] == 64
-    kinds = {event["event"] for event in seen}
-    assert {"phase", "progress", "metrics", "preview", "region", "checkpoint", "done"} <= kinds
-    previews = [e for e in seen if e["event"] == "preview"]
-    assert previews[0]["name"] == "pseudo labels, round 1" and previews[0]["info"]["item"]
-    for name in ("model_card.md", "recipe.yaml", "metrics.jsonl", "snapshots/round_2.json", "tile_maxima_round_1.json"):
-        assert (tmp_path / "run" / name).exists(), name
-    slide = str(workspace.parent / "slides" / "s6.png")
-    results = []
-    job = _job("predict", checkpoint=str(tmp_path / "run"), inputs=[{"path": slide, "id": "x"}, str(tmp_path / "none.png")],
-               output=str(tmp_path / "out"), options={"view": [100, 100, 50, 50]})  # fmt: skip
-    assert execute(job, results.append) == "done"
-    found = {e["kind"]: e for e in results if e["event"] == "result"}
-    assert set(found) == {"Heatmap", "SlideScore"} and found["SlideScore"]["info"]["item"] == "x"
-    assert (
-        0 <= found["SlideScore"]["info"]["score"] <= 1 and found["SlideScore"]["info"]["source"] == "top-K classifier"
-    )
-    assert any("none.png" in e["text"] for e in results if e["event"] == "message")
-    with TilePyramid.open(found["Heatmap"]["path"], readonly=True) as heat:
-        assert heat.region(0, 0, 0, *heat.level_size(0)).min() > 0, "every place was computed"
-    metrics = []
-    assert execute(_job("evaluate", checkpoint=str(tmp_path / "run"), data=str(workspace)), metrics.append) == "done"
-    value = next(e["value"] for e in metrics if e["event"] == "done")
-    assert {"AUC", "specificity at 100 % sensitivity", "slide that sets it", "Dice"} <= value.keys()
+class Crash(Exception):
+    """The process dies here."""
 
 
-@pytest.mark.parametrize("at", [3, 8])
-def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(workspace, tmp_path, at):
-    assert _train(workspace, tmp_path / "whole") == "done"
-    control = Control()
+def interrupted(few: Few, folder: Path, after: int, stop: bool, recipe: HybridRecipe = RECIPE) -> Checkpoint | None:
+    """Train until `after` reports, then stop as the user does, or die on the spot."""
+    control, seen = Control(), 0
 
-    def stop(event):
-        if event["event"] == "metrics" and event["step"] == at and "loss" in event["values"]:
-            control.stop()
+    def sink(event):
+        nonlocal seen
+        seen += event["event"] in ("metrics", "preview", "progress")
+        if seen == after:
+            seen += 1
+            if stop:
+                control.stop()
+            else:
+                raise Crash
 
-    assert _train(workspace, tmp_path / "half", stop, control) == "stopped"
-    assert (tmp_path / "half" / "checkpoints" / "final.safetensors").exists(), (
-        "stop and keep leaves a usable checkpoint"
-    )
-    assert _train(workspace, tmp_path / "half", resume=True) == "done"
-    whole, half = (load_checkpoint(tmp_path / name, "hybrid_wsi").tensors for name in ("whole", "half"))
-    assert whole.keys() == half.keys()
-    for name, value in whole.items():
-        assert torch.equal(value, half[name]), name
-
-
-def test_cancel_discards_everything(workspace, tmp_path):
-    control = Control()
-    state = _train(
-        workspace, tmp_path / "run", lambda e: control.cancel() if e["event"] == "metrics" else None, control
-    )
-    assert state == "cancelled" and not (tmp_path / "run").exists()
+    run = Run(folder, sink, control)
+    try:
+        return train(recipe, few, run)
+    except Crash:
+        return None
+    finally:
+        run.close()
 
 
-def test_correction_between_rounds_enters_the_next(workspace, tmp_path):
-    def correct(event):
-        if event["event"] == "phase" and event["name"] == "round 1: E-step":
-            with Workspace.open(workspace) as space:
-                item = space.items()[2]
-                space.labels(item).stroke([[50, 50]], 20, 2)
-                space.labels(item).flush()
+def same(a: Checkpoint, b: Checkpoint) -> bool:
+    return a.tensors.keys() == b.tensors.keys() and all(torch.equal(v, b.tensors[k]) for k, v in a.tensors.items())
 
-    assert _train(workspace, tmp_path / "run", correct) == "done"
-    tables = [json.loads((tmp_path / "run" / "snapshots" / f"round_{r}.json").read_text()) for r in range(3)]
-    assert [t["samples"][2]["labels"] is not None for t in tables] == [False, False, True]
+
+def test_a_finished_training_leaves_everything(whole):
+    checkpoint, folder = whole
+    assert any(k.startswith("patch.") for k in checkpoint.tensors)
+    assert any(k.startswith("slide.") for k in checkpoint.tensors)
+    assert (folder / "model_card.md").read_text().startswith("---")
+    losses = checkpoint.header["stage2_losses"]
+    assert set(losses) == {"1", "2"}
+    assert checkpoint.header["round"] == min((1, 2), key=lambda r: losses[str(r)])
+    for round in (1, 2):
+        table = json.loads((folder / f"tile_maxima_round_{round}.json").read_text())
+        assert sum(table["positive"]) > 0 and sum(table["negative"]) > 0
+        assert len(table["bins"]) == len(table["positive"]) + 1
+
+
+def test_the_pseudo_labels_of_each_round_are_shown(whole):
+    events = read_lines(whole[1] / "events.jsonl")
+    previews = [e for e in events if e["event"] == "preview"]
+    assert {e["info"]["round"] for e in previews} == {1, 2}
+    assert {e["name"] for e in previews} == {"pseudo labels, round 1", "pseudo labels, round 2"}
+    assert all(e["kind"] == "Heatmap" for e in previews)
+    with TilePyramid.open(Path(previews[0]["path"]), readonly=True) as heat:
+        width, height = heat.level_size(0)
+        assert heat.region(0, 0, 0, width, height).min() > 0  # computed everywhere: these slides are all tissue
+
+
+@pytest.mark.parametrize("after", [2, 9, 14, 21, 27, 33, 38])
+@pytest.mark.parametrize("stop", [True, False], ids=["stopped", "killed"])
+def test_resumed_training_equals_uninterrupted_training(few, whole, tmp_path, after, stop):
+    first = interrupted(few, tmp_path, after, stop)
+    assert first is None or not same(first, whole[0])
+    run = Run(tmp_path)
+    assert same(train(RECIPE, few, run), whole[0])
+    run.close()
+
+
+def test_killed_again_and_again(few, whole, tmp_path):
+    for after in (4, 3, 6, 5):
+        interrupted(few, tmp_path, after, stop=False)
+    run = Run(tmp_path)
+    assert same(train(RECIPE, few, run), whole[0])
+    run.close()
+
+
+@pytest.mark.parametrize("after", [3, 15, 30])
+def test_stop_and_keep_gives_a_usable_checkpoint(few, tmp_path, after):
+    kept = interrupted(few, tmp_path / "run", after, stop=True)
+    kept.save(tmp_path / "kept.safetensors")
+    network = unpack(Checkpoint.load(tmp_path / "kept.safetensors", "hybrid_wsi")).patch
+    assert torch.isfinite(network.eval()(torch.rand(1, 3, 64, 64))).all()
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(few, whole):
+    assert same(train(RECIPE, few, Run()), whole[0])
+    assert not same(train(RECIPE.model_copy(update={"seed": 4}), few, Run()), whole[0])
+
+
+def test_without_outlines_there_is_one_clear_sentence(few):
+    bare = Few.__new__(Few)
+    bare.samples = [s for s in few.samples if not s.outlined]
+    with pytest.raises(RunError, match="No training slide is outlined"):
+        train(RECIPE, bare, Run())
+
+
+def steps(folder: Path) -> int:
+    return sum("loss" in line for line in read_lines(folder / "metrics.jsonl"))
+
+
+def test_outlines_only_takes_as_many_steps_as_all_rounds(few, whole, tmp_path):
+    run = Run(tmp_path)
+    checkpoint = train(RECIPE.model_copy(update={"pixel_labels_only": True}), few, run)
+    run.close()
+    assert steps(tmp_path) == steps(whole[1]) == 5 + 2 * 4
+    assert checkpoint.header["round"] == 0
+    assert not list((tmp_path / "previews").glob("round_1/*"))
 
 
 @pytest.mark.parametrize(
-    "changes",
+    "change",
     [
-        {"pixel_labels_only": True},
-        {"self_training": True},
+        {"reweighting": 1.0},
         {"hard_negatives": False},
         {"removal": False},
-        {"stage2": False},
+        {"self_training": True},
+        {"negative_upto": 10},
+        {"positive_upto": 90},
+        {"threshold": 0.2},
+        {"clip": 0.9},
+        {"scale_augmentation": False},
+        {"colour_augmentation": False},
+        {"learning_rate": 1e-2},
+        {"overlap": 0.5},
+        {"steps_round": 3},
+        {"batch_size": 3},
+        {"crop_min": 32},
     ],
+    ids=lambda change: next(iter(change)),
 )
-def test_every_ablation_runs_with_equal_steps(workspace, tmp_path, changes):
-    assert _train(workspace, tmp_path / "run", **changes) == "done"
-    steps = [r["step"] for r in read_lines(tmp_path / "run" / "metrics.jsonl") if "loss" in r]
-    assert max(steps) == 14
+def test_every_switch_changes_what_is_learnt(few, change):
+    base = RECIPE.model_copy(update={"stage2": False, "rounds": 1, "threshold": 0.3, "positive_upto": 80})
+    plain, other = (train(r, few, Run()) for r in (base, base.model_copy(update=change)))
+    assert not same(plain, other)
 
 
-def test_nothing_outlined_is_one_sentence(workspace, tmp_path):
-    with Workspace.open(workspace) as space:
-        for item in space.items():
-            space.update(item.id, outlined=False)
-            if space.has_labels(item):
-                space.labels(item).undo()
-                while space.labels(item).undo():
-                    pass
-    seen = []
-    assert _train(workspace, tmp_path / "run", seen.append) == "failed"
-    (error,) = [e["text"] for e in seen if e["event"] == "message" and e["level"] == "error"]
-    assert error.startswith("No training slide is outlined")
+class WithBroken(Few):
+    """A slide that cannot be opened among the others."""
+
+    def snapshot(self, folder: Path, round: int) -> Snapshot:
+        from opsin.engine.methods.hybrid_wsi.data import SlideSample
+
+        found = super().snapshot(folder, round)
+        broken = self.folder / "broken.svs"
+        broken.write_bytes(bytes(range(256)))
+        samples = [SlideSample("broken", broken, 1, "train", outlined=True, name="broken.svs"), *found.samples]
+        return Snapshot(round, samples, found.states, found.hash)
 
 
-def test_missing_slide_is_left_out_and_named(workspace, tmp_path):
-    (workspace.parent / "slides" / "s4.png").unlink()
-    seen = []
-    assert _train(workspace, tmp_path / "run", seen.append) == "done"
-    assert any("s4" in e["text"] for e in seen if e["event"] == "message" and e["level"] == "warning")
+def test_an_unreadable_slide_is_listed_and_the_others_train(tmp_path):
+    run = Run(tmp_path / "run")
+    checkpoint = train(RECIPE, WithBroken(tmp_path / "made"), run)
+    run.close()
+    assert any("broken.svs" in text for text in checkpoint.header["problems"])
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert log.count("warning: broken.svs is no slide") == 1
+    assert steps(tmp_path / "run") == 13
 
 
-def test_pixel_states_decide_the_targets(workspace, tmp_path):
-    data = open_data(workspace)
-    snapshot = data.snapshot(tmp_path / "run", 0)
-    opened = Opened(snapshot.training, HybridWSI.recipe("tiny"))
-    mix = Mix(opened, snapshot.states, HybridWSI.recipe("tiny"), 0, {}, print)
-    batch = mix.batch(0)
-    assert batch["image"].shape == (4, 3, 64, 64) and batch["target"].shape == (4, 64, 64)
-    assert batch["image"].min() >= 0 and batch["image"].max() <= 1
-    assert torch.equal(batch["image"], mix.batch(0)["image"]), "a step's batch depends on its number alone"
-    assert not torch.equal(batch["image"], mix.batch(1)["image"])
-    states = mix._states(0, np.array([-5.0, 0.5]), np.array([0.5, 300.0]))
-    assert states[0, 0] == EXCLUDED and states[1, 1] == EXCLUDED and states[0, 1] in (UNLABELLED, 1)
-    opened.close()
+def test_a_correction_made_meanwhile_enters_with_the_next_round(tmp_path):
+    """What the user paints during round 0 is trained on in round 1, and the run keeps both versions."""
+    from opsin.engine.methods.hybrid_wsi.data import open_data
+    from opsin.engine.workspace import Workspace
+    from PIL import Image
 
+    made = Few(tmp_path / "made")
+    paths = []
+    for sample in made.samples:
+        paths.append(tmp_path / f"{sample.id}.png")
+        Image.fromarray(sample.pixels).save(paths[-1])
+    with Workspace.create(tmp_path / "ws") as workspace:
+        items = workspace.add(paths)
+        for item, sample in zip(items, made.samples):
+            workspace.update(item.id, label="positive" if sample.label else "negative", outlined=sample.outlined)
+        store = workspace.labels(items[0])
+        box = np.array([[40.0, 40], [200, 40], [200, 200], [40, 200]])
+        store.polygon([box], 1)
+        store.flush()
+        before = store.content_hash()
+        painted = False
 
-def test_pixels_that_do_not_count_change_nothing():
-    logits = torch.randn(2, 1, 4, 4, requires_grad=True)
-    target = torch.zeros(2, 4, 4)
-    target[0] = -1
-    pixel_loss(logits, target).backward()
-    assert not logits.grad[0].any() and logits.grad[1].all()
+        def sink(event):
+            nonlocal painted
+            if event["event"] == "metrics" and not painted:
+                painted = True
+                store.polygon([box / 2], 2)
+                store.flush()
 
-
-def test_shell_trains_and_a_finished_run_is_protected(workspace, tmp_path, capsys):
-    run = str(tmp_path / "run")
-    words = ["train", "hybrid_wsi", "--data", str(workspace), "--recipe", "tiny", "--run", run, "--device", "cpu"]
-    assert main([*words, "--set", "rounds=0", "--set", "stage2=false"]) == 0
-    assert main(words) == 1
-    assert "already holds a run" in capsys.readouterr().err
-    assert main(["train", "hybrid_wsi", "--data", str(workspace), "--recipe", "tiny", "--set", "tile=5"]) == 1
-    assert "'tile' is 5" in capsys.readouterr().err
-    command = read_record(tmp_path / "run")["command"]
-    assert command.startswith("opsin train hybrid_wsi --data") and "recipe.yaml" in command
-    assert main(["export", "hybrid_wsi", "--checkpoint", run, "--output", str(tmp_path / "net.pt2")]) == 0
-    program = torch.export.load(tmp_path / "net.pt2").module()
-    assert program(torch.zeros(1, 3, 64, 64)).shape == (1, 1, 64, 64)
-
-
-def test_worker_process_pauses_stops_and_reports(workspace, tmp_path):
-    worker = WorkerProcess(threads=1)
-    recipe = HybridWSI.recipe("tiny").model_copy(update={"steps_initial": 5000}).model_dump(mode="json")
-    worker.send(_job("train", "t1", data=str(workspace), recipe=recipe, run=str(tmp_path / "run")))
-    states, steps = [], 0
-    asked = False
-    while not states or states[-1] not in ("stopped", "done", "failed"):
-        for event in worker.poll(20):
-            assert event["job"] == "t1"
-            if event["event"] == "state":
-                states.append(event["state"])
-                if event["state"] == "paused":
-                    worker.control("resume", "t1")
-                    worker.control("stop", "t1")
-            steps += event["event"] == "metrics"
-        if steps > 5 and not asked:
-            worker.control("pause", "t1")
-            asked = True
-        assert worker.alive, worker.stderr_tail
-    assert states == ["running", "paused", "stopped"] or states == ["running", "paused", "running", "stopped"]
-    worker.close_input()
-    assert worker.wait(20) == 0
-    assert read_record(tmp_path / "run")["state"] == "stopped"
-
-
-def test_unknown_work_is_refused(tmp_path):
-    with pytest.raises(RunError, match="is no folder"):
-        open_data(tmp_path / "nothing")
+        run = Run(tmp_path / "run", sink)
+        train(RECIPE.model_copy(update={"rounds": 1, "stage2": False}), open_data(tmp_path / "ws"), run)
+        run.close()
+        after = store.content_hash()
+    assert before != after
+    hashes = []
+    for round in (0, 1):
+        table = json.loads((tmp_path / "run" / "snapshots" / f"round_{round}.json").read_text())
+        name = next(s["labels"] for s in table["samples"] if s["labels"])
+        with LabelStore.open(tmp_path / "run" / "snapshots" / "labels" / name, readonly=True) as frozen:
+            hashes.append(frozen.content_hash())
+    assert hashes == [before, after]
+    shutil.rmtree(tmp_path / "ws")  # the run is complete by itself
+    assert (tmp_path / "run" / "snapshots" / "labels" / name).exists()

@@ -1,6 +1,8 @@
 """The label store against a dense model: every pixel, any order of edits, undo and redo, restarts, full disk."""
 
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opsin.engine.errors import LabelError
+from opsin.engine.labels.journal import Operation
 from opsin.engine.labels.raster import raster_polygon, raster_stroke
 from opsin.engine.labels.store import LabelStore
 
@@ -268,3 +271,224 @@ def test_bad_edits_are_refused(store):
         store.stroke([[1, 1]], 3, 300)
     with pytest.raises(LabelError, match="fill rule"):
         store.polygon([np.zeros((3, 2))], 1, rule="odd")
+
+
+def test_groups_that_alternate_are_steps_of_their_own(store):
+    one, two = store.new_group(), store.new_group()
+    states = [_all(store)]
+    for group, x in ((one, 300), (two, 320), (one, 340), (one, 360)):
+        store.stroke([[x, 300]], 50, 1 + x // 20 % 3, group=group)
+        if x != 340:
+            states.append(_all(store))
+    for expected in states[-2::-1]:
+        assert store.undo()
+        store.flush()
+        assert np.array_equal(_all(store), expected)
+    assert not store.undo()
+    for expected in states[1:]:
+        assert store.redo()
+        store.flush()
+        assert np.array_equal(_all(store), expected)
+
+
+def test_queued_edits_are_in_sight_at_every_level(store):
+    store.stroke([[500, 400]], 200, 3)
+    store.flush()
+    store.protected = frozenset({3})
+    with store._writing:  # holds the writer back
+        store.stroke([[100, 100], [1390, 1000]], 77, 1)
+        store.stroke([[1300, 90], [90, 1000]], 50, 2)
+        queued = [_all(store, level) for level in range(store.levels)]
+        assert [np.array_equal(_all(store, level), queued[level]) for level in range(store.levels)]
+        assert store.uniform(0, 0, 0) is None and len(store._writer.queue) == 2
+        assert store.areas(wait=False).keys() == {3}
+    store.flush()
+    for level, before in enumerate(queued):
+        assert np.array_equal(before, _all(store, level))
+    assert {1, 2, 3} == set(np.unique(queued[0])) - {0} == set(store.areas())
+
+
+def test_edits_become_durable_while_an_earlier_one_is_rasterised(store, monkeypatch):
+    """The journal must not wait for the pixels."""
+    order = []
+    tiles = Operation.tiles
+
+    def stroke_meanwhile(operation, width, height):
+        for number, found in enumerate(tiles(operation, width, height)):
+            if operation.kind == "polygons" and number == 0:
+                order.append("rasterising")
+                store.stroke([[100, 100]], 20, 2)
+            yield found
+
+    monkeypatch.setattr(Operation, "tiles", stroke_meanwhile)
+    store.saved.connect(lambda _: order.append(f"durable {store.durable}"))
+    store.changed.connect(lambda _: order.append("changed"))
+    store.polygon([np.array([[0, 0], [1400, 0], [1400, 1100], [0, 1100]])], 1)
+    store.flush()
+    assert order[:4] == ["durable 1", "rasterising", "durable 2", "changed"]
+
+
+def test_listener_that_fails_does_not_stop_saving(store):
+    def fail(_):
+        raise ValueError("a listener's own fault")
+
+    store.changed.connect(fail)
+    store.saved.connect(fail)
+    store.stroke([[200, 200]], 30, 1)
+    store.flush()
+    store.stroke([[600, 200]], 30, 2)
+    assert set(store.areas()) == {1, 2}
+
+
+def test_listener_may_ask_the_store_for_anything(store):
+    found = []
+    store.changed.connect(lambda _: (store.flush(), found.append(store.areas())))
+    store.stroke([[200, 200]], 30, 1)
+    store.close()
+    assert found and found[0].keys() == {1}
+
+
+def test_closing_on_a_full_disk_keeps_the_store_open_until_there_is_room(tmp_path):
+    store = LabelStore.create(tmp_path / "a.labels", WIDTH, HEIGHT)
+    with store._writing:
+        pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+        store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    points = np.random.default_rng(0).uniform(0, 1000, (3000, 2))
+    store.stroke(points, 9, 2)
+    with pytest.raises(LabelError, match="1 edit that is not saved yet is kept"):
+        store.close()
+    expected = _all(store)
+    assert expected.any()
+    store.undo()
+    store.redo()
+    with pytest.raises(LabelError, match="the disk is full; make room"):
+        store.flush()
+    with store._writing:
+        store._connection.execute("PRAGMA max_page_count = 1000000")
+    store.retry()
+    store.close()
+    with LabelStore.open(tmp_path / "a.labels") as again:
+        assert np.array_equal(_all(again), expected) and again.undo_text == "Brush"
+
+
+def test_leaving_without_saving_after_a_failure_is_possible(tmp_path):
+    with pytest.raises(LabelError, match="full"), LabelStore.create(tmp_path / "a.labels", WIDTH, HEIGHT) as store:
+        store._connection.execute("PRAGMA max_page_count = 1")
+        store.stroke(np.random.default_rng(0).uniform(0, 1000, (3000, 2)), 9, 2)
+    with LabelStore.open(tmp_path / "a.labels") as again:
+        assert not again.areas() and not again.can_undo
+
+
+def test_ending_without_closing_saves(tmp_path):
+    code = (
+        "import sys\nfrom opsin.engine.labels.store import LabelStore\n"
+        "store = LabelStore.create(sys.argv[1], 1400, 1100)\nstore.stroke([[200, 200]], 30, 1)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.labels")], check=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.labels"]
+    with LabelStore.open(tmp_path / "a.labels") as store:
+        assert store.areas()[1] > 2800
+
+
+def test_another_process_is_refused_as_long_as_this_one_writes(store):
+    code = "import sys\nfrom opsin.engine.labels.store import LabelStore\nLabelStore.open(sys.argv[1]).close()\n"
+    command = [sys.executable, "-c", code, str(store.path)]
+    refused = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    assert refused.returncode == 1 and "open in another Opsin window" in refused.stderr
+    store.close()
+    assert subprocess.run(command, check=False).returncode == 0
+    assert [path.name for path in store.path.parent.iterdir()] == ["a.labels"], "no lock file is left"
+
+
+def _leave_unapplied(store):
+    """Bring the file into the state in which a kill between journal and tiles leaves it."""
+    expected = _all(store)
+    store.close()
+    connection = sqlite3.connect(store.path)
+    connection.executescript("UPDATE op SET state = 0; DELETE FROM old; DELETE FROM tile; DELETE FROM area;")
+    connection.close()
+    return expected
+
+
+def test_reader_and_snapshot_include_what_was_only_journalled(store, tmp_path):
+    store.stroke([[200, 200], [900, 900]], 30, 1)
+    store.polygon([np.array([[600, 100], [1300, 120], [900, 500]])], 2)
+    store.flush()
+    areas, bounds, content = store.areas(), store.bounds(), store.content_hash()
+    expected = _leave_unapplied(store)
+    with LabelStore.open(store.path, readonly=True) as reader:
+        assert np.array_equal(_all(reader), expected) and np.array_equal(_all(reader, 1), expected[::2, ::2])
+        assert (reader.areas(), reader.bounds(), reader.content_hash()) == (areas, bounds, content)
+        assert reader.snapshot(tmp_path / "snap") == content
+    with LabelStore.open(tmp_path / "snap", readonly=True) as frozen:
+        assert np.array_equal(_all(frozen), expected) and frozen.areas() == areas and not frozen.can_undo
+
+
+def test_reader_follows_the_writer_when_it_refreshes(store):
+    with LabelStore.open(store.path, readonly=True) as reader:
+        store.stroke([[200, 200]], 30, 1)
+        store.flush()
+        reader.refresh()
+        assert np.array_equal(_all(reader), _all(store)) and reader.areas() == store.areas()
+        store.undo()
+        store.flush()
+        assert _all(reader).any(), "nothing changes under the reader's feet"
+        reader.refresh()
+        assert not _all(reader).any() and not reader.areas()
+
+
+def test_pixels_written_directly_count(store):
+    store.stroke([[200, 200]], 30, 1)
+    store.flush()
+    with store.transaction():
+        store.write(0, 0, 2)
+        store.write(2, 2, np.full((512, 512), 3, np.uint8))
+    assert store.areas() == {2: 512 * 512, 3: (WIDTH - 1024) * (HEIGHT - 1024)}
+    assert store.bounds() == (0, 0, WIDTH, HEIGHT)
+
+
+def test_content_hash_is_of_the_pixels_however_they_came(store, tmp_path):
+    square = np.array([[100, 100], [700, 100], [700, 600], [100, 600]])
+    store.polygon([square], 1)
+    with LabelStore.create(tmp_path / "b.labels", WIDTH, HEIGHT) as other:
+        other.stroke([[300, 300]], 150, 2)
+        other.polygon([square[:, ::1]], 1)
+        other.stroke([[1000, 1000]], 20, 2)
+        assert other.content_hash() != store.content_hash()
+        other.undo()
+        assert other.content_hash() == store.content_hash()
+
+
+def test_bounds_are_exact(store):
+    for rect in ((130, 200, 131, 201), (1399, 700, 1400, 701), (600, 1099, 610, 1100), (500, 55, 900, 900)):
+        x0, y0, x1, y1 = rect
+        store.polygon([np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])], 1)
+    ys, xs = np.nonzero(_all(store))
+    assert store.bounds() == (xs.min(), ys.min(), xs.max() + 1 - xs.min(), ys.max() + 1 - ys.min())
+    store.polygon([np.array([[-1, -1], [2000, -1], [2000, 2000], [-1, 2000]])], 0)
+    assert store.bounds() is None
+
+
+def test_edits_off_the_slide_are_harmless_steps(store):
+    store.stroke([[-500, -500]], 20, 1)
+    store.polygon([np.array([[5000, 5000], [6000, 5000], [6000, 6000]])], 1)
+    store.polygon([np.zeros((0, 2))], 1)
+    store.flush()
+    assert not store.areas()
+    assert store.undo() and store.undo() and store.undo() and not store.undo()
+
+
+def test_one_stroke_of_many_thousand_points_and_many_thousand_polygons(store):
+    rng = np.random.default_rng(3)
+    way = np.cumsum(rng.normal(0, 2, (20_000, 2)), axis=0) + 500
+    store.stroke(way, 4.5, 1)
+    corner = rng.uniform(0, 1000, (5000, 1, 2))
+    triangles = corner + rng.uniform(0, 20, (5000, 3, 2))
+    store.polygons([([triangle], 2 + number // 2500) for number, triangle in enumerate(triangles)])
+    store.flush()
+    model = raster_stroke(way, 4.5, 0, 0, WIDTH, HEIGHT).astype(np.uint8)
+    for number, triangle in enumerate(triangles):
+        x, y = triangle.min(0).astype(int)
+        part = model[y : y + 30, x : x + 30]
+        part[raster_polygon([triangle], "evenodd", x, y, part.shape[1], part.shape[0])] = 2 + number // 2500
+    assert np.array_equal(_all(store), model)

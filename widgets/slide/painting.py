@@ -201,13 +201,13 @@ class LabelLayer(PyramidLayer):
         path.setFillRule(Qt.FillRule.WindingFill if rule == "nonzero" else Qt.FillRule.OddEvenFill)
         for key in keys:
             if self._touches(key, rect):
-                self._draw(key, self._picture(key), label, rect, path, None)
+                self._draw(key, self._picture(key), label, rect, path)
         return rect
 
     def _draw(
-        self, key: Key, picture: _Picture, label: int, rect: Rect, path: QPainterPath | QPolygonF, radius: float | None
+        self, key: Key, picture: _Picture, label: int, rect: Rect, shape: QPainterPath | QPolygonF, radius: float = 0.0
     ) -> None:
-        """Put the colour of `label` where the shape is; 0 clears. A stroke has a radius, a filled ring None."""
+        """Put the colour of `label` where the shape is, 0 clears: a filled path, or a polyline of some radius."""
         if picture.array is None:
             if not self._table[label]:
                 return
@@ -226,23 +226,20 @@ class LabelLayer(PyramidLayer):
         width, height = self.source.level_size(key[0])
         painter.setClipRect(0, 0, width - key[2] * TILE, height - key[1] * TILE)
         painter.scale(1 / step, 1 / step)
-        painter.translate(-left, -top)
+        # A pixel of a coarse level is that of the first of its level-0 pixels: test there, as the store does.
+        painter.translate((step - 1) / 2 - left, (step - 1) / 2 - top)
         color = self.color(label)
-        if isinstance(path, QPainterPath):
-            painter.fillPath(path, color)
-        elif radius is not None and (path.size() == 1 or 2 * radius <= step):
-            # A dab; and a line thinner than a pixel is still seen.
-            if path.size() > 1:
-                painter.setPen(QPen(color, 0))
-                painter.drawPolyline(path)
-            else:
-                painter.setPen(Qt.PenStyle.NoPen)
-                painter.setBrush(color)
-                painter.drawEllipse(path.first(), max(radius, step / 2), max(radius, step / 2))
-        elif radius is not None:
-            pen = QPen(color, 2 * radius, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap, Qt.PenJoinStyle.RoundJoin)
-            painter.setPen(pen)
-            painter.drawPolyline(path)
+        radius = max(radius, step / 2)  # what is thinner than a pixel is seen all the same
+        if isinstance(shape, QPainterPath):
+            painter.fillPath(shape, color)
+        elif shape.size() == 1:
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(color)
+            painter.drawEllipse(shape.first(), radius, radius)
+        else:
+            round_cap, round_join = Qt.PenCapStyle.RoundCap, Qt.PenJoinStyle.RoundJoin
+            painter.setPen(QPen(color, 2 * radius, Qt.PenStyle.SolidLine, round_cap, round_join))
+            painter.drawPolyline(shape)
         painter.end()
         if saved is not None:
             part[kept] = saved

@@ -332,8 +332,8 @@ class Polygon(Outline):
         if corners.size() <= 200:  # a free line has too many to be told apart
             painter.setPen(QPen(QColor(0, 0, 0, 170), 1))
             painter.setBrush(QColor("#ffffff"))
-            for corner in corners:
-                painter.drawRect(QRectF(corner.x() - 3, corner.y() - 3, 6, 6))
+            for x, y in (self.model.to_view(*point) for point in self.points):
+                painter.drawRect(QRectF(x - 3, y - 3, 6, 6))
 
     def update_around(self, points: list[Point]) -> None:
         # the translucent filling follows the pointer

@@ -1,34 +1,34 @@
 """Inference over a slide: tiles are read ahead, go through the network in batches, and are merged into a heat map.
 
-Reading and computing overlap; a tile that cannot be read is skipped and counted; overlaps are averaged with a linear window
-(method card, section 5), in chunks, so that memory stays bounded however large the slide is.
+Tiles without tissue are never read. Reading, computing and merging overlap: threads read ahead, and on a GPU a batch is merged
+while the next one is computed. A tile that cannot be read is skipped and counted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-import time
+import os
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
 from ...data.slides import Slide
-from ...errors import SlideError
+from ...errors import DeviceError, SlideError
 from ...results import Heatmap
 from ...runs import Run
-from ...tiles import TILE, TilePyramid
+from ...tiles import TilePyramid
+from .merge import Merger, Tile
 from .model import PatchNetwork, for_inference
 from .tissue import Scale, grid, slide_tissue
 
 Rect = tuple[float, float, float, float]
-WRITE_SECONDS = 0.3
+WARNINGS = 3  # sentences about unreadable tiles; the rest is counted
+CPU_PIXELS = 1 << 20  # px of a batch on a CPU, where larger ones are no faster and take 0.6 GiB each
 
 
 @dataclass(frozen=True)
@@ -72,88 +72,6 @@ def precision_for(device: str, precision: str) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
 
 
-class Merger:
-    """Merges tile maps into a heat pyramid as they come, keeping only the chunks that are not finished in memory."""
-
-    def __init__(self, pyramid: TilePyramid, tiles: Sequence[tuple[int, int, int]], overlap: float) -> None:
-        self.pyramid, self.overlap = pyramid, overlap
-        self._sums: dict[tuple[int, int], np.ndarray] = {}
-        self._left: dict[tuple[int, int], int] = {}
-        self._dirty: set[tuple[int, int]] = set()
-        self._written = time.monotonic()
-        for tile in tiles:
-            for key in self._chunks(tile):
-                self._left[key] = self._left.get(key, 0) + 1
-
-    def _rect(self, tile: tuple[int, int, int]) -> tuple[int, int, int, int]:
-        """First and one past the last map pixel of a tile: x0, y0, x1, y1."""
-        x, y, size = tile
-        base = self.pyramid.base
-        width, height = self.pyramid.level_size(0)
-        x0, y0 = math.floor(x / base), math.floor(y / base)
-        return x0, y0, min(width, math.ceil((x + size) / base)), min(height, math.ceil((y + size) / base))
-
-    def _chunks(self, tile: tuple[int, int, int]) -> list[tuple[int, int]]:
-        x0, y0, x1, y1 = self._rect(tile)
-        rows, columns = range(y0 // TILE, (y1 - 1) // TILE + 1), range(x0 // TILE, (x1 - 1) // TILE + 1)
-        return [(row, column) for row in rows for column in columns]
-
-    def add(self, tile: tuple[int, int, int], p: np.ndarray | None) -> None:
-        """Take the map of a tile: float32 [h, w] in [0, 1]; None when it could not be read."""
-        if p is not None:
-            self._add(tile, p)
-        for key in self._chunks(tile):
-            self._left[key] -= 1
-
-    def _add(self, tile: tuple[int, int, int], p: np.ndarray) -> None:
-        x, y, size = tile
-        x0, y0, x1, y1 = self._rect(tile)
-        step = self.pyramid.base * p.shape[1] / size
-        if step > 1.5:
-            p = cv2.blur(p, (round(step), round(step)), borderType=cv2.BORDER_REPLICATE)
-        centre_x = ((x0 + 0.5) * self.pyramid.base - x) * p.shape[1] / size - 0.5
-        centre_y = ((y0 + 0.5) * self.pyramid.base - y) * p.shape[0] / size - 0.5
-        matrix = np.array([[step, 0, centre_x], [0, self.pyramid.base * p.shape[0] / size, centre_y]])
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        values = cv2.warpAffine(p, matrix, (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        window = np.outer(self._ramp(y, size, y0, y1), self._ramp(x, size, x0, x1)).astype(np.float32)
-        for row, column in self._chunks(tile):
-            top, left = row * TILE, column * TILE
-            a, b, c, d = max(y0, top), min(y1, top + TILE), max(x0, left), min(x1, left + TILE)
-            sums = self._sums.get((row, column))
-            if sums is None:
-                sums = self._sums[row, column] = np.zeros((2, TILE, TILE), np.float32)
-            weight = window[a - y0 : b - y0, c - x0 : d - x0]
-            sums[0, a - top : b - top, c - left : d - left] += weight * values[a - y0 : b - y0, c - x0 : d - x0]
-            sums[1, a - top : b - top, c - left : d - left] += weight
-            self._dirty.add((row, column))
-
-    def _ramp(self, start: int, size: int, first: int, last: int) -> np.ndarray:
-        """Weight along one axis: rises linearly over the overlap from the tile's edge."""
-        centre = (np.arange(first, last) + 0.5) * self.pyramid.base - start
-        edge = np.minimum(centre, size - centre) / max(self.overlap * size, self.pyramid.base)
-        return np.clip(edge, 1e-3, 1.0)
-
-    def write(self, force: bool = False) -> list[tuple[int, int, int, int]]:
-        """Write what is new, at most every `WRITE_SECONDS`; return the changed rectangles in level-0 px."""
-        if not self._dirty or (not force and time.monotonic() - self._written < WRITE_SECONDS):
-            return []
-        span = TILE * self.pyramid.base
-        with self.pyramid.transaction():
-            for row, column in self._dirty:
-                total, weight = self._sums[row, column]
-                p = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
-                values = np.where(weight > 0, np.rint(p * 254) + 1, 0).astype(np.uint8)
-                self.pyramid.write(row, column, values)
-        rects = [(column * span, row * span, span, span) for row, column in self._dirty]
-        for key in self._dirty:
-            if self._left[key] <= 0:
-                del self._sums[key]
-        self._dirty.clear()
-        self._written = time.monotonic()
-        return rects
-
-
 def predict_slide(
     model: PatchNetwork,
     slide: Slide,
@@ -166,21 +84,24 @@ def predict_slide(
     heatmap: Heatmap | None = None,
     pyramid: TilePyramid | None = None,
     view: Rect | None = None,
-    keep: Callable[[tuple[int, int, int], np.ndarray], None] | None = None,
+    keep: Callable[[Tile, np.ndarray], None] | None = None,
     name: str = "heat map",
     what: str = "tiles",
     prepared: PatchNetwork | None = None,
-    threads: int = 2,
+    threads: int | None = None,
 ) -> SlideHeat:
     """Run the patch network over the tissue of a slide.
 
     Parameters
     ----------
     scale : tile side in network px and on the slide, see `tissue.scale_of`.
+    overlap : share of a tile that overlaps with the next.
+    batch : tiles per pass; on a CPU at most `CPU_PIXELS`; halved when the GPU's memory does not suffice.
     heatmap, pyramid : where the probabilities go as they come, and under which name `run.region` reports it.
     view : (x, y, width, height) in level-0 px that is looked at: tiles nearest to its centre come first.
     keep : called with every tile (x, y, size) and its map, float32 [h, w].
     prepared : the network as `for_inference` gives it, when the caller runs over many slides.
+    threads : that read; None: 2 beside a CPU that computes, up to 8 for a GPU.
 
     Returns
     -------
@@ -190,77 +111,140 @@ def predict_slide(
     if view is not None:
         cx, cy = view[0] + view[2] / 2, view[1] + view[3] / 2
         tiles.sort(key=lambda t: (t[0] + t[2] / 2 - cx) ** 2 + (t[1] + t[2] / 2 - cy) ** 2)
-    network = prepared if prepared is not None else for_inference(model, run.device)
-    dtype = precision_for(run.device, precision)
-    if run.device.startswith("cuda"):
-        network = network.to(memory_format=torch.channels_last)
-    merger = Merger(pyramid, tiles, overlap) if pyramid is not None else None
+    on_gpu = run.device.startswith("cuda")
+    if not on_gpu:
+        batch = max(1, min(batch, CPU_PIXELS // scale.tile**2))
+    threads = threads or (max(2, min(8, os.cpu_count() or 2)) if on_gpu else 2)
+    network = Network(prepared if prepared is not None else for_inference(model, run.device), run, precision)
     result = SlideHeat()
-    warned = 0
 
-    def read(tile: tuple[int, int, int]) -> np.ndarray | SlideError:
+    def read(tile: Tile) -> np.ndarray | SlideError:
         try:
             return slide.read_scaled(tile[0], tile[1], scale.tile, scale.tile, scale.downsample)
         except SlideError as error:
             return error
 
-    def report(force: bool = False) -> None:
-        if merger is not None and heatmap is not None:
-            for rect in merger.write(force):
-                run.region(heatmap, name, rect)
+    with ThreadPoolExecutor(threads, thread_name_prefix="tile") as pool, _merger(pyramid, tiles, overlap) as merger:
 
-    with ThreadPoolExecutor(threads, thread_name_prefix="tile") as pool:
-        ahead: deque[Any] = deque()
-        wanted = 0
+        def take(some: list[Tile], computed: torch.Tensor) -> None:
+            for tile, p in zip(some, computed.float().cpu().numpy()):
+                result.scores.append(_score(tile, p, slide))
+                if merger is not None:
+                    merger.add(tile, p)
+                if keep is not None:
+                    keep(tile, p)
+            report()
+
+        def report(force: bool = False) -> None:
+            if merger is not None and heatmap is not None:
+                for rect in merger.write(force):
+                    run.region(heatmap, name, rect)
+
+        ahead: deque[tuple[Tile, Future[np.ndarray | SlideError]]] = deque()
+        pending: tuple[list[Tile], torch.Tensor] | None = None
+        done = wanted = 0
         try:
-            for start in range(0, len(tiles), batch):
+            while done < len(tiles):
                 run.wait_if_paused()
                 if run.stopping:
                     break
-                while wanted < min(start + 2 * batch + threads, len(tiles)):
-                    ahead.append(pool.submit(read, tiles[wanted]))
+                while wanted < min(done + 2 * batch + threads, len(tiles)):
+                    ahead.append((tiles[wanted], pool.submit(read, tiles[wanted])))
                     wanted += 1
-                some = tiles[start : start + batch]
-                images = [ahead.popleft().result() for _ in some]
-                good = [(tile, image) for tile, image in zip(some, images) if isinstance(image, np.ndarray)]
-                for tile, image in zip(some, images):
-                    if not isinstance(image, np.ndarray):
-                        result.skipped += 1
-                        if warned < 3:
-                            run.message(f"A tile is left out: {image}", "warning")
-                            warned += 1
-                        if merger is not None:
-                            merger.add(tile, None)
-                if good:
-                    maps = infer(network, np.stack([image for _, image in good]), run.device, dtype)
-                    for (tile, _), p in zip(good, maps):
-                        result.scores.append(_score(tile, p))
-                        if merger is not None:
-                            merger.add(tile, p)
-                        if keep is not None:
-                            keep(tile, p)
-                report()
-                run.progress(min(start + batch, len(tiles)), len(tiles), what)
+                good: list[tuple[Tile, np.ndarray]] = []
+                for tile, future in [ahead.popleft() for _ in range(min(batch, len(ahead)))]:
+                    image = future.result()
+                    done += 1
+                    if isinstance(image, np.ndarray):
+                        good.append((tile, image))
+                        continue
+                    result.skipped += 1
+                    if result.skipped <= WARNINGS:
+                        run.message(f"A tile is left out: {image}", "warning")
+                    if merger is not None:
+                        merger.add(tile, None)
+                computed = network(np.stack([image for _, image in good])) if good else None
+                if pending is not None:
+                    take(*pending)  # while the GPU works on the batch that was just given to it
+                pending = None if computed is None else ([tile for tile, _ in good], computed)
+                if not on_gpu and pending is not None:
+                    take(*pending)
+                    pending = None
+                run.progress(done, len(tiles), what)
+            if pending is not None:
+                take(*pending)
+            report(force=True)
         finally:
-            for future in ahead:
+            for _, future in ahead:
                 future.cancel()
-    report(force=True)
     return result
+
+
+def _merger(
+    pyramid: TilePyramid | None, tiles: list[Tile], overlap: float
+) -> contextlib.AbstractContextManager[Merger | None]:
+    return Merger(pyramid, tiles, overlap) if pyramid is not None else contextlib.nullcontext()
+
+
+class Network:
+    """The patch network on its device: uint8 images in, probabilities out, without waiting for a GPU to finish."""
+
+    def __init__(self, network: PatchNetwork, run: Run, precision: str = "auto") -> None:
+        self.run = run
+        self.dtype = precision_for(run.device, precision)
+        self.on_gpu = run.device.startswith("cuda")
+        self.network = network.to(memory_format=torch.channels_last) if self.on_gpu else network
+        self.most: int | None = None
+
+    @torch.inference_mode()
+    def __call__(self, images: np.ndarray) -> torch.Tensor:
+        """Return float probabilities [B, h, w] at the network's own map resolution, on the device, of [B, H, W, 3]."""
+        most = self.most or len(images)
+        try:
+            parts = [
+                probabilities(self.network, images[at : at + most], self.run.device, self.dtype)
+                for at in range(0, len(images), most)
+            ]
+        except torch.cuda.OutOfMemoryError:
+            if most == 1:
+                raise DeviceError(
+                    f"{self.run.device} has too little free memory for a single tile; choose a smaller tile, another "
+                    "device, or close other programs."
+                ) from None
+            torch.cuda.empty_cache()
+            self.most = most // 2
+            self.run.message(f"Out of memory: now {self.most} tiles at a time.", "warning")
+            return self(images)
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
+def probabilities(network: PatchNetwork, images: np.ndarray, device: str, dtype: torch.dtype) -> torch.Tensor:
+    """Return float32 [B, h, w], on the device and perhaps still being computed, of uint8 images [B, H, W, 3]."""
+    pixels = torch.from_numpy(images)
+    on_gpu = device.startswith("cuda")
+    if on_gpu:
+        pixels = pixels.pin_memory().to(device, non_blocking=True)
+    # [B, H, W, 3] seen as [B, 3, H, W] is channels-last already, which is what a GPU likes best
+    x = pixels.to(device).permute(0, 3, 1, 2).float().div_(255)
+    if not on_gpu:
+        x = x.contiguous()
+    reduced = dtype != torch.float32
+    with torch.autocast(device.split(":")[0], dtype) if reduced else contextlib.nullcontext():
+        logits = network.coarse(x)
+    return torch.sigmoid(logits.float())[:, 0]
 
 
 @torch.inference_mode()
 def infer(network: PatchNetwork, images: np.ndarray, device: str, dtype: torch.dtype = torch.float32) -> np.ndarray:
-    """Return float32 [B, h, w] probabilities (at the network's own map resolution) of uint8 images [B, H, W, 3]."""
-    x = torch.from_numpy(images).to(device, non_blocking=True).permute(0, 3, 1, 2)
-    on_gpu = device.startswith("cuda")
-    x = x.contiguous(memory_format=torch.channels_last if on_gpu else torch.contiguous_format).float().div_(255)
-    with torch.autocast(device.split(":")[0], dtype) if dtype != torch.float32 else nullcontext():
-        logits = network.coarse(x)
-    return torch.sigmoid(logits.float())[:, 0].cpu().numpy()
+    """Return float32 [B, h, w] probabilities, at the network's own map resolution, of uint8 images [B, H, W, 3]."""
+    return probabilities(network, images, device, dtype).cpu().numpy()
 
 
-def _score(tile: tuple[int, int, int], p: np.ndarray) -> TileScore:
-    row, column = divmod(int(p.argmax()), p.shape[1])
+def _score(tile: Tile, p: np.ndarray, slide: Slide) -> TileScore:
+    """Find the maximum of a tile's map; what lies beyond the slide's edge does not count."""
     x, y, size = tile
+    columns = max(1, math.ceil(min(size, slide.width - x) * p.shape[1] / size))
+    rows = max(1, math.ceil(min(size, slide.height - y) * p.shape[0] / size))
+    row, column = divmod(int(p[:rows, :columns].argmax()), columns)
     px, py = x + (column + 0.5) * size / p.shape[1], y + (row + 0.5) * size / p.shape[0]
     return TileScore(x, y, size, float(p[row, column]), px, py)

@@ -81,9 +81,10 @@ class _Training:
             snapshot = self.data.snapshot(self.folder, round)
             for problem in snapshot.problems:
                 self._problem(problem)
-            proposals = self._e_step(round, snapshot) if round else {}
-            if run.stopping or not self._m_step(round, snapshot, proposals):
-                break
+            if not self._round_path(round).exists():  # not finished before this run was resumed
+                proposals = self._e_step(round, snapshot) if round else {}
+                if run.stopping or not self._m_step(round, snapshot, proposals):
+                    break
             if recipe.stage2 and (round or not rounds):
                 loss = self._stage2(round, rounds, snapshot)
                 if loss is None:
@@ -196,9 +197,6 @@ class _Training:
     def _m_step(self, round: int, snapshot: Snapshot, proposals: dict[int, EStep]) -> bool:
         """Train the patch network of this round; False when the user stopped it before the end."""
         recipe, run = self.recipe, self.run
-        finished = self._round_path(round)
-        if finished.exists():
-            return True
         run.phase(f"round {round}: load")
         training = [s if s.trains else None for s in snapshot.samples]
         samples = [s for s in training if s is not None]
@@ -257,7 +255,7 @@ class _Training:
             if reached < steps:
                 return False
             header = {"round": round, "snapshot": snapshot.hash}
-            pack(recipe, self.model, None, **header).save(finished)
+            pack(recipe, self.model, None, **header).save(self._round_path(round))
             return True
         finally:
             opened.close()
