@@ -1,0 +1,359 @@
+"""What the actions do: one short method each. Longer work lies in `window.py`, `exchange.py` and the widgets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QProcess, Qt, QUrl
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import QFileDialog, QMessageBox
+
+from ..engine.errors import OpsinError
+from ..widgets.background import in_background
+from .dialogs import AboutDialog, GuideDialog, ListDialog, ResolutionDialog, SettingsDialog, ShortcutsDialog
+from .palette import CommandPalette
+from .settings import config_folder
+
+if TYPE_CHECKING:
+    from .window import MainWindow
+
+NO_WORKSPACE = "Open a workspace or a slide first."
+NO_SLIDE = "Open a slide first."
+
+
+class Commands:
+    """The host of the actions (see `actions.Host`)."""
+
+    def __init__(self, window: MainWindow) -> None:
+        self.window = window
+
+    @property
+    def model(self) -> Any:
+        return self.window.model
+
+    @property
+    def exchange(self) -> Any:
+        return self.window.exchange
+
+    # ---- what is possible, what is on ---------------------------------------------------------------------------
+
+    def lacking(self, need: str) -> str:
+        """Return why something that needs `need` cannot be done now, "" when it can."""
+        window, model = self.window, self.window.model
+        if window.workspace is None:
+            return NO_WORKSPACE
+        if need == "workspace":
+            return ""
+        if need == "job":
+            return "" if window.running_jobs() else "No job is running."
+        if need.startswith("class"):
+            number = int(need.removeprefix("class"))
+            return "" if self._class_of(number) is not None else f"No class has the key {number}."
+        if window.item is None:
+            return NO_SLIDE
+        labels = model.labels
+        if need == "labels":
+            return "" if labels is not None else NO_SLIDE
+        if need == "undo":
+            return "" if labels is not None and labels.can_undo else "There is nothing to undo."
+        if need == "redo":
+            return "" if labels is not None and labels.can_redo else "There is nothing to redo."
+        if need == "overlay":
+            return "" if model.overlays else "This slide has no heat map yet: predict on it first."
+        return ""
+
+    def is_on(self, id: str) -> bool:
+        """Return whether a checkable action is on."""
+        window, model = self.window, self.window.model
+        kind, _, rest = id.partition(".")
+        item = window.item
+        if kind == "tool":
+            return bool(model.tool == rest)
+        if kind == "class":
+            c = self._class_of(int(rest)) if rest.isdigit() else None
+            return c is not None and c.value == model.label
+        if id == "label.outlined":
+            return bool(item and item.outlined)
+        if kind == "label":
+            return item is not None and (item.label or "unknown") == rest
+        if kind == "split":
+            return item is not None and (item.split or "none") == rest
+        if id.startswith("view.theme."):
+            return id == f"view.theme.{window.settings.theme}"
+        if id.startswith("view.text"):
+            return id == f"view.text{window.settings.text_size}"
+        return {
+            "view.labels": model.show_labels,
+            "view.heat": any(overlay.visible for overlay in model.overlays),
+            "view.full": window.isFullScreen(),
+        }.get(id, False)
+
+    def _class_of(self, number: int) -> Any:
+        """The class that the digit chooses: by its key, else (a class without a key) by its place."""
+        classes = self.window.model.classes
+        for c in classes:
+            if c.key == str(number):
+                return c
+        return classes[number - 1] if number <= len(classes) and not classes[number - 1].key else None
+
+    # ---- file ---------------------------------------------------------------------------------------------------
+
+    def ask_workspace(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self.window, "Open workspace", self.window.last_folder())
+        if not folder:
+            return
+        self.window.remember_folder(Path(folder).parent)
+        self.window.open_paths([Path(folder)])
+
+    def ask_new_workspace(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self.window, "Folder of the new workspace", self.window.last_folder())
+        if folder:
+            self.window.remember_folder(Path(folder).parent)
+            self.window.open_workspace(Path(folder))
+
+    def ask_slides(self) -> None:
+        from ..engine.data.slides import SUFFIXES
+
+        kinds = "Slides and pictures (" + " ".join(f"*{suffix}" for suffix in SUFFIXES) + ");;All files (*)"
+        paths, _ = QFileDialog.getOpenFileNames(self.window, "Open slides", self.window.last_folder(), kinds)
+        if paths:
+            self.window.remember_folder(Path(paths[0]).parent)
+            self.window.open_paths([Path(path) for path in paths])
+
+    def ask_slide_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self.window, "Folder of slides", self.window.last_folder())
+        if folder:
+            self.window.remember_folder(Path(folder))
+            self.window.open_paths([Path(folder)])
+
+    def make_sample(self) -> None:
+        self.window.make_sample()
+
+    def ask_label_table(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self.window, "Import slide labels", self.window.last_folder(), "Tables (*.csv);;All files (*)"
+        )
+        if path:
+            self.window.remember_folder(Path(path).parent)
+            self.import_label_table(Path(path))
+
+    def import_label_table(self, path: Path) -> None:
+        """Read slide labels, splits and patients from a CSV file, in the background."""
+        window = self.window
+        assert window.workspace is not None
+
+        def done(found: tuple[int, list[str]]) -> None:
+            count, unknown = found
+            window.messages.success(f"{path.name}: labels for {count} slide{'' if count == 1 else 's'} taken over.")
+            if unknown:
+                head = (
+                    f"{len(unknown)} row{'' if len(unknown) == 1 else 's'} of {path.name} fit no slide or say nothing."
+                )
+                window.show_dialog(ListDialog("Rows not used", head, unknown, window))
+
+        in_background(window.workspace.import_labels_csv, path, done=done, failed=window.messages.error, owner=window)
+
+    def open_in_napari(self) -> None:
+        window = self.window
+        assert window.workspace is not None and window.item is not None
+        paths = [str(window.workspace.slide_path(window.item))]
+        if window.workspace.has_labels(window.item):
+            paths.append(str(window.workspace.folder / "labels" / f"{window.item.id}.labels"))
+        started = QProcess.startDetached(sys.executable, ["-m", "napari", "--plugin", "opsin", *paths])
+        if started:
+            window.messages.info("napari is starting with this slide; it takes some seconds.")
+        else:
+            window.messages.failed("napari could not be started; 'opsin doctor' says what is missing.")
+
+    def show_settings(self) -> None:
+        settings = self.window.settings
+        dialog = SettingsDialog(settings.theme, settings.text_size, str(config_folder()), self.window)
+        dialog.theme_chosen.connect(self.set_theme)
+        dialog.size_chosen.connect(self.set_text_size)
+        self.window.show_dialog(dialog)
+
+    def close_workspace(self) -> None:
+        self.window.close_workspace()
+
+    def close(self) -> None:
+        self.window.close()
+
+    # ---- edit ---------------------------------------------------------------------------------------------------
+
+    def undo(self) -> None:
+        self.window.panel("annotate").undo()
+
+    def redo(self) -> None:
+        self.window.panel("annotate").redo()
+
+    def remove_slides(self, ids: list[str] | None = None) -> None:
+        """Ask, then take the selected slides (or the open one) out of the workspace."""
+        window = self.window
+        if window.workspace is None:
+            return
+        ids = ids or window.slides.selected() or ([window.item.id] if window.item else [])
+        if not ids:
+            return
+        what = f"'{window.workspace.item(ids[0]).name}'" if len(ids) == 1 else f"{len(ids)} slides"
+        box = QMessageBox(QMessageBox.Icon.Question, "Remove", f"Remove {what} from the workspace?", parent=window)
+        box.setInformativeText("Slide files stay where they are; labels move to the folder labels/removed.")
+        remove = box.addButton("Remove", QMessageBox.ButtonRole.DestructiveRole)
+        box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
+        box.buttonClicked.connect(lambda button: window.remove_items(ids) if button is remove else None)
+        window.show_dialog(box)
+
+    def show_palette(self) -> None:
+        palette = CommandPalette(self.window.book, self.window)
+        palette.chosen.connect(lambda id: self.window.book[id].trigger())
+        palette.show()
+
+    # ---- view ---------------------------------------------------------------------------------------------------
+
+    def zoom_by(self, factor: float) -> None:
+        self.model.zoom_at(factor)
+
+    def zoom_to(self, magnification: float) -> None:
+        self.model.zoom_to(magnification)
+
+    def toggle_labels(self) -> None:
+        self.model.show_labels = not self.model.show_labels
+
+    def toggle_overlays(self) -> None:
+        on = not any(overlay.visible for overlay in self.model.overlays)
+        for overlay in list(self.model.overlays):
+            self.model.update_overlay(overlay.name, visible=on)
+
+    def show_adjust(self) -> None:
+        self.window.bar.show_adjust()
+
+    def ask_mpp(self) -> None:
+        window = self.window
+        if window.item is None:
+            return
+        dialog = ResolutionDialog(window.item.name, self.model.mpp, self.model.mpp_source, window)
+        dialog.chosen.connect(window.set_mpp)
+        window.show_dialog(dialog)
+
+    def step_slide(self, step: int) -> None:
+        current = self.window.item
+        other = self.window.slides.neighbour(current.id if current else None, step)
+        if other is not None:
+            self.window.open_item(other)
+
+    def set_theme(self, name: str) -> None:
+        self.window.settings.theme = name  # type: ignore[assignment]
+        self.window.apply_look()
+
+    def set_text_size(self, size: int) -> None:
+        self.window.settings.text_size = size
+        self.window.apply_look()
+
+    def toggle_full_screen(self) -> None:
+        self.window.setWindowState(self.window.windowState() ^ Qt.WindowState.WindowFullScreen)
+
+    # ---- annotate -----------------------------------------------------------------------------------------------
+
+    def set_tool(self, tool: str) -> None:
+        self.model.tool = tool
+
+    def select_class(self, number: int) -> None:
+        c = self._class_of(number)
+        if c is not None:
+            self.model.label = c.value
+
+    def add_class(self) -> None:
+        self.show_tab("annotate")
+        self.window.panel("annotate").add_class()
+
+    def _ids(self) -> list[str]:
+        """The slides that a label or split is given to: those selected while the list has the focus, else the open one."""
+        window = self.window
+        if window.slides.list.hasFocus() and window.slides.selected():
+            return window.slides.selected()
+        return [window.item.id] if window.item is not None else []
+
+    def set_slide_label(self, label: str) -> None:
+        self.window.slides.set_label(label or None, self._ids())
+
+    def set_split(self, split: str) -> None:
+        self.window.slides.set_split(split or None, self._ids())
+
+    def toggle_outlined(self) -> None:
+        if self.window.item is not None:
+            self.window.slides.set_outlined(not self.window.item.outlined, self._ids())
+
+    def assign_splits(self) -> None:
+        try:
+            assert self.window.workspace is not None
+            self.window.workspace.assign_splits()
+            self.window.messages.success("Splits assigned: about one fifth of the slides validates.")
+        except OpsinError as error:
+            self.window.messages.error(error)
+
+    # ---- train --------------------------------------------------------------------------------------------------
+
+    def show_tab(self, name: str) -> None:
+        self.window.show_tab(name)
+
+    def pause_job(self) -> None:
+        for job in self.window.running_jobs():
+            if job.state in ("paused", "pausing"):
+                job.resume()
+            else:
+                job.pause()
+
+    def stop_job(self) -> None:
+        for job in self.window.running_jobs():
+            job.stop()
+
+    def open_runs_folder(self) -> None:
+        assert self.window.workspace is not None
+        self._show_folder(self.window.workspace.folder / "runs")
+
+    # ---- window, help -------------------------------------------------------------------------------------------
+
+    def show_slides(self) -> None:
+        self.window.left.show()
+        self.window.slides.list.setFocus(Qt.FocusReason.ShortcutFocusReason)
+
+    def focus_view(self) -> None:
+        self.window.view.setFocus(Qt.FocusReason.ShortcutFocusReason)
+
+    def toggle_panels(self) -> None:
+        self.window.toggle_panels()
+
+    def reset_layout(self) -> None:
+        self.window.reset_layout()
+
+    def show_guide(self) -> None:
+        self.window.show_dialog(GuideDialog(self.window))
+
+    def show_shortcuts(self) -> None:
+        self.window.show_dialog(ShortcutsDialog(self.window.book, self.window))
+
+    def show_doctor(self) -> None:
+        from ..engine.doctor import report
+
+        window = self.window
+        window.messages.info("Checking this machine; this takes some seconds.")
+
+        def done(found: tuple[list[str], bool]) -> None:
+            lines, good = found
+            head = "Everything that Opsin needs works here." if good else "Something is missing here; see below."
+            window.show_dialog(ListDialog("Check this machine", head, ["\n".join(lines)], window))
+
+        in_background(report, done=done, failed=window.messages.error, owner=window)
+
+    def open_log_folder(self) -> None:
+        self._show_folder(config_folder())
+
+    def show_about(self) -> None:
+        from .. import __version__
+
+        self.window.show_dialog(AboutDialog(__version__, self.window))
+
+    def _show_folder(self, folder: Path) -> None:
+        if not folder.is_dir() or not QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder))):
+            self.window.messages.info(f"The folder is {folder}.")

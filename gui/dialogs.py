@@ -1,0 +1,306 @@
+"""Small dialogs of the window: resolution, settings, shortcuts, guide, rejected slides, doctor, about, closing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QIcon, QKeySequence
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QDoubleSpinBox,
+    QGridLayout,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QLineEdit,
+    QListWidget,
+    QMessageBox,
+    QPlainTextEdit,
+    QPushButton,
+    QTextBrowser,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..widgets import theme
+from ..widgets.texts import MutedLabel
+
+if TYPE_CHECKING:
+    from .actions import ActionBook
+
+
+class Sheet(QDialog):
+    """A dialog with our margins that goes away when it is closed."""
+
+    def __init__(self, title: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(title)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.column = QVBoxLayout(self)
+        self.column.setContentsMargins(theme.WIDE, theme.WIDE, theme.WIDE, theme.WIDE)
+        self.column.setSpacing(theme.PAD)
+
+    def add_buttons(self, accept: str = "", dismiss: str = "Close") -> QDialogButtonBox:
+        """Add the row of buttons; `accept` is the primary one."""
+        box = QDialogButtonBox()
+        if accept:
+            button = box.addButton(accept, QDialogButtonBox.ButtonRole.AcceptRole)
+            button.setProperty("kind", "primary")
+            button.setDefault(True)
+        box.addButton(dismiss, QDialogButtonBox.ButtonRole.RejectRole)
+        box.accepted.connect(self.accept)
+        box.rejected.connect(self.reject)
+        self.column.addWidget(box)
+        return box
+
+
+class ResolutionDialog(Sheet):
+    """µm per pixel of one slide: what it is, where it comes from, and another value.
+
+    Signals
+    -------
+    chosen(object) : the new value, None = what the file says.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(self, name: str, mpp: float | None, source: str, parent: QWidget | None = None) -> None:
+        super().__init__("Resolution", parent)
+        head = QLabel(name)
+        head.setProperty("kind", "heading")
+        head.setWordWrap(True)
+        self.column.addWidget(head)
+        now = f"{mpp:.4g} µm per pixel, {source}" if mpp else "The file does not say how large a pixel is."
+        self.column.addWidget(QLabel(now))
+        row = QHBoxLayout()
+        self.value = QDoubleSpinBox()
+        self.value.setDecimals(4)
+        self.value.setRange(0.0001, 999)
+        self.value.setSingleStep(0.01)
+        self.value.setValue(mpp or 0.25)
+        self.value.setSuffix(" µm/px")
+        self.value.setAccessibleName("µm per full-resolution pixel")
+        self.magnification = MutedLabel()
+        row.addWidget(self.value)
+        row.addWidget(self.magnification, 1)
+        self.column.addLayout(row)
+        self.column.addWidget(
+            MutedLabel(
+                "Brush sizes, the scale bar, areas and the scale at which a model looks depend on it. "
+                "Scanners at 40x have about 0.25, at 20x about 0.5 µm per pixel.",
+                wrap=True,
+            )
+        )
+        self.value.valueChanged.connect(self._say)
+        self._say(self.value.value())
+        box = self.add_buttons("Set", "Cancel")
+        self.reset = QPushButton("As the file says")
+        self.reset.setEnabled(source == "set by you")
+        box.addButton(self.reset, QDialogButtonBox.ButtonRole.ResetRole)
+        self.reset.clicked.connect(self._reset)
+        self.accepted.connect(lambda: self.chosen.emit(self.value.value()))
+        self.resize(theme.px(440), self.sizeHint().height())
+
+    def _say(self, value: float) -> None:
+        self.magnification.setText(f"a {10 / value:.3g}x scan")
+
+    def _reset(self) -> None:
+        self.chosen.emit(None)
+        self.close()
+
+
+class SettingsDialog(Sheet):
+    """Look of the application. Signals: `theme_chosen(str)`, `size_chosen(int)`; both act at once."""
+
+    theme_chosen = Signal(str)
+    size_chosen = Signal(int)
+
+    def __init__(self, name: str, size: int, config: str, parent: QWidget | None = None) -> None:
+        super().__init__("Settings", parent)
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(theme.WIDE)
+        grid.setVerticalSpacing(theme.PAD)
+        self.theme, self.size_box = QComboBox(), QComboBox()
+        for value, text in (("system", "Like the system"), ("light", "Light"), ("dark", "Dark")):
+            self.theme.addItem(text, value)
+        self.theme.setCurrentIndex(self.theme.findData(name))
+        for percent in theme.TEXT_SIZES:
+            self.size_box.addItem(f"{percent} %", percent)
+        self.size_box.setCurrentIndex(max(0, self.size_box.findData(size)))
+        for place, (text, box) in enumerate((("Theme", self.theme), ("Text size", self.size_box))):
+            label = QLabel(text)
+            label.setBuddy(box)
+            box.setAccessibleName(text)
+            grid.addWidget(label, place, 0)
+            grid.addWidget(box, place, 1)
+        grid.setColumnStretch(1, 1)
+        self.column.addLayout(grid)
+        note = MutedLabel(f"Settings and log lie in {config}", wrap=True)
+        note.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.column.addWidget(note)
+        self.add_buttons()
+        self.theme.activated.connect(lambda _: self.theme_chosen.emit(self.theme.currentData()))
+        self.size_box.activated.connect(lambda _: self.size_chosen.emit(self.size_box.currentData()))
+        self.resize(theme.px(440), self.sizeHint().height())
+
+
+class ShortcutsDialog(Sheet):
+    """All keys, by menu, with a filter; made from the list of actions."""
+
+    EXTRA = (
+        ("Slide view", "Move", "Drag, middle drag, Space + drag, arrow keys"),
+        ("Slide view", "Zoom at the pointer", "Wheel"),
+        ("Slide view", "Erase while painting", "Right button"),
+        ("Slide view", "Close a polygon; give it up", "Enter; Escape"),
+        ("Slide list", "Open; remove", "Enter; Delete"),
+        ("Class table", "Show or hide, lock, colour; rename", "Space; F2"),
+    )
+
+    def __init__(self, book: ActionBook, parent: QWidget | None = None) -> None:
+        super().__init__("Keyboard shortcuts", parent)
+        self.filter = QLineEdit()
+        self.filter.setPlaceholderText("Filter")
+        self.filter.setAccessibleName("Filter shortcuts")
+        self.tree = QTreeWidget()
+        self.tree.setHeaderLabels(["Command", "Keys"])
+        self.tree.setAccessibleName("Shortcuts")
+        self.tree.setRootIsDecorated(False)
+        self.tree.setIndentation(theme.px(16))
+        self.tree.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.tree.header().setStretchLastSection(False)
+        self.tree.header().setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
+        tops: dict[str, QTreeWidgetItem] = {}
+        rows = [
+            (a.menu.partition("/")[0], book[a.id].text().removesuffix("…"), ", ".join(
+                QKeySequence(k).toString(QKeySequence.SequenceFormat.NativeText) for k in a.keys))
+            for a in book.entries.values()
+            if a.keys
+        ]  # fmt: skip
+        for menu, text, keys in [*rows, *self.EXTRA]:
+            if menu not in tops:
+                tops[menu] = QTreeWidgetItem(self.tree, [menu])
+                font = tops[menu].font(0)
+                font.setBold(True)
+                tops[menu].setFont(0, font)
+                tops[menu].setExpanded(True)
+            QTreeWidgetItem(tops[menu], [text, keys])
+        self.filter.textChanged.connect(self._filter)
+        self.column.addWidget(self.filter)
+        self.column.addWidget(self.tree, 1)
+        self.add_buttons()
+        self.resize(theme.px(560), theme.px(620))
+
+    def _filter(self, text: str) -> None:
+        for place in range(self.tree.topLevelItemCount()):
+            top = self.tree.topLevelItem(place)
+            any_shown = False
+            for row in range(top.childCount()):
+                child = top.child(row)
+                fits = text.lower() in f"{child.text(0)} {child.text(1)}".lower()
+                child.setHidden(not fits)
+                any_shown |= fits
+            top.setHidden(not any_shown)
+
+
+class GuideDialog(Sheet):
+    """The guide pages of `resources/guide`, list on the left, page on the right."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("Guide", parent)
+        self.pages = sorted((theme.RESOURCES / "guide").glob("*.md"))
+        self.list = QListWidget()
+        self.list.setAccessibleName("Pages")
+        self.list.setFixedWidth(theme.px(180))
+        self.text = QTextBrowser()
+        self.text.setOpenLinks(False)
+        self.text.setAccessibleName("Guide")
+        self.text.document().setDocumentMargin(theme.px(12))
+        for page in self.pages:
+            self.list.addItem(page.read_text(encoding="utf-8").splitlines()[0].lstrip("# "))
+        row = QHBoxLayout()
+        row.setSpacing(theme.PAD)
+        row.addWidget(self.list)
+        row.addWidget(self.text, 1)
+        self.column.addLayout(row, 1)
+        self.add_buttons()
+        self.list.currentRowChanged.connect(self._show)
+        self.list.setCurrentRow(0)
+        self.resize(theme.px(860), theme.px(620))
+
+    def _show(self, row: int) -> None:
+        if row >= 0:
+            self.text.setMarkdown(self.pages[row].read_text(encoding="utf-8"))
+
+
+class ListDialog(Sheet):
+    """Some sentences that belong together, to read and to copy: slides that could not be added, rows that fit none."""
+
+    def __init__(self, title: str, head: str, lines: Sequence[str], parent: QWidget | None = None) -> None:
+        super().__init__(title, parent)
+        label = QLabel(head)
+        label.setWordWrap(True)
+        self.column.addWidget(label)
+        self.text = QPlainTextEdit("\n\n".join(lines))
+        self.text.setReadOnly(True)
+        self.text.setAccessibleName(title)
+        self.column.addWidget(self.text, 1)
+        self.add_buttons()
+        self.resize(theme.px(620), theme.px(360))
+
+
+class AboutDialog(Sheet):
+    """Name, version, purpose."""
+
+    def __init__(self, version: str, parent: QWidget | None = None) -> None:
+        super().__init__("About Opsin", parent)
+        row = QHBoxLayout()
+        row.setSpacing(theme.WIDE)
+        mark = QLabel()
+        mark.setPixmap(QIcon(str(theme.ICONS / "opsin.svg")).pixmap(QSize(theme.px(64), theme.px(64)), 2.0))
+        row.addWidget(mark, 0, Qt.AlignmentFlag.AlignTop)
+        text = QVBoxLayout()
+        title = QLabel("Opsin")
+        title.setProperty("kind", "title")
+        text.addWidget(title)
+        text.addWidget(MutedLabel(f"Version {version}, Apache License 2.0"))
+        words = QLabel(
+            "Annotate, train, predict and correct in one window, on your own computer. "
+            "No data leaves it, and nothing is sent anywhere.\n\nFor research use, not for diagnosis."
+        )
+        words.setWordWrap(True)
+        text.addWidget(words)
+        row.addLayout(text, 1)
+        self.column.addLayout(row)
+        self.add_buttons()
+        self.resize(theme.px(460), self.sizeHint().height())
+
+
+def ask_about_jobs(parent: QWidget, count: int, answer: Any) -> QMessageBox:
+    """Ask what becomes of running jobs; `answer` gets "stop", "detach", "cancel" or, to stay, "".
+
+    Does not block: the box is a sheet of the window.
+    """
+    work = "A job is" if count == 1 else f"{count} jobs are"
+    box = QMessageBox(QMessageBox.Icon.Question, "Close Opsin", f"{work} still running.", parent=parent)
+    box.setInformativeText(
+        "A stopped run keeps a checkpoint and can be resumed. One that is left running goes on by itself."
+    )
+    box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    role = QMessageBox.ButtonRole
+    answers = {
+        box.addButton("Stop at a checkpoint", role.AcceptRole): "stop",
+        box.addButton("Leave running", role.AcceptRole): "detach",
+        box.addButton("Cancel and discard", role.DestructiveRole): "cancel",
+    }
+    stay = box.addButton("Stay", role.RejectRole)
+    box.setDefaultButton(stay)
+    box.setEscapeButton(stay)
+    box.buttonClicked.connect(lambda button: answer(answers.get(button, "")))
+    box.open()
+    return box

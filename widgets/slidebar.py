@@ -1,0 +1,191 @@
+"""The bar above the slide: its name, its slide label and split, whether it is outlined completely, and the picture's look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QPoint, Qt, Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QSlider,
+    QToolButton,
+    QWidget,
+)
+
+from . import theme
+from .background import Relay
+from .slide.model import SlideViewModel
+from .slidelist import LABEL_TEXT, SPLIT_TEXT
+from .texts import MutedLabel
+
+if TYPE_CHECKING:
+    from ..engine.workspace import Item
+
+
+class SlideBar(QFrame):
+    """The bar.
+
+    Signals
+    -------
+    changed(dict) : fields of the item that the user changed: "label", "split" or "outlined".
+    """
+
+    changed = Signal(dict)
+
+    def __init__(self, model: SlideViewModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.model = model
+        self._quiet = False
+        self.setProperty("kind", "bar")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(theme.PAD, theme.TIGHT, theme.GAP, theme.TIGHT)
+        row.setSpacing(theme.GAP)
+        self.name = ElidedLabel()
+        self.name.setProperty("kind", "section")
+        row.addWidget(self.name, 1)
+        self.label = _combo(
+            "Slide label", "What is known of the slide as a whole (Shift+P, Shift+N, Shift+U)", LABEL_TEXT
+        )
+        self.split = _combo("Split", "What the slide is used for in training", SPLIT_TEXT)
+        self.outlined = QCheckBox("Outlined completely")
+        self.outlined.setToolTip(
+            "All tumour of this slide is outlined, so everything else counts as normal in training (Shift+O)"
+        )
+        self.adjust, self.fit = QToolButton(), QToolButton()
+        for button, text in ((self.adjust, "Brightness and contrast (Shift+C)"), (self.fit, "Fit slide (F)")):
+            button.setToolTip(text)
+            button.setAccessibleName(text.partition(" (")[0])
+        for widget in (self.label, self.split, self.outlined, self.adjust, self.fit):
+            row.addWidget(widget)
+        self.label.activated.connect(lambda _: self._tell(label=self.label.currentData()))
+        self.split.activated.connect(lambda _: self._tell(split=self.split.currentData()))
+        self.outlined.toggled.connect(lambda on: self._tell(outlined=on))
+        self.adjust.clicked.connect(self.show_adjust)
+        self.fit.clicked.connect(lambda: self.model.fit())
+        theme.theme_changed().connect(self.restyle)
+        self.restyle()
+        self.set_item(None)
+
+    def restyle(self) -> None:
+        self.adjust.setIcon(theme.icon("brightness"))
+        self.fit.setIcon(theme.icon("fit"))
+
+    def set_item(self, item: Item | None) -> None:
+        """Show what is known of this slide."""
+        self._quiet = True
+        self.setEnabled(item is not None)
+        self.name.set_text(item.name if item is not None else "")
+        self.label.setCurrentIndex(self.label.findData(item.label if item else None))
+        self.split.setCurrentIndex(self.split.findData(item.split if item else None))
+        self.outlined.setChecked(bool(item and item.outlined))
+        self._quiet = False
+
+    def _tell(self, **changes: Any) -> None:
+        if not self._quiet:
+            self.changed.emit(changes)
+
+    def show_adjust(self) -> AdjustPopup:
+        """Open the sliders for brightness and contrast below their button."""
+        popup = AdjustPopup(self.model, self)
+        place = self.adjust.mapToGlobal(QPoint(self.adjust.width(), self.adjust.height() + theme.TIGHT))
+        popup.adjustSize()
+        popup.move(place - QPoint(popup.width(), 0))
+        popup.show()
+        popup.brightness.setFocus()
+        return popup
+
+
+class AdjustPopup(QFrame):
+    """Brightness and contrast of what is shown; the slide stays as scanned."""
+
+    def __init__(self, model: SlideViewModel, parent: QWidget) -> None:
+        super().__init__(parent, Qt.WindowType.Popup)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setProperty("kind", "popup")
+        self.model = model
+        grid = QGridLayout(self)
+        grid.setContentsMargins(theme.WIDE, theme.PAD, theme.WIDE, theme.PAD)
+        grid.setHorizontalSpacing(theme.PAD)
+        grid.setVerticalSpacing(theme.GAP)
+        self.brightness, self.contrast = self._slider(grid, 0, "Brightness"), self._slider(grid, 1, "Contrast")
+        note = MutedLabel("For the eyes only: training sees the slide as scanned.", wrap=True)
+        self.reset = QPushButton("Reset")
+        grid.addWidget(note, 2, 0, 1, 2)
+        grid.addWidget(self.reset, 2, 2)
+        grid.setColumnMinimumWidth(1, theme.px(180))
+        self.brightness.valueChanged.connect(lambda value: setattr(model, "brightness", value / 100))
+        self.contrast.valueChanged.connect(lambda value: setattr(model, "contrast", value / 100))
+        self.reset.clicked.connect(self._reset)
+        self._relay = Relay(lambda _: self._show(), model.events.brightness, model.events.contrast, parent=self)
+        self.destroyed.connect(self._relay.drop)
+        self._show()
+
+    def _slider(self, grid: QGridLayout, row: int, text: str) -> QSlider:
+        slider = QSlider(Qt.Orientation.Horizontal)
+        slider.setRange(-100, 100)
+        slider.setPageStep(10)
+        slider.setAccessibleName(text)
+        label, value = QLabel(text), MutedLabel("0")
+        label.setBuddy(slider)
+        value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        slider.valueChanged.connect(lambda number: value.setText(f"{number:+d}" if number else "0"))
+        for column, widget in enumerate((label, slider, value)):
+            grid.addWidget(widget, row, column)
+        return slider
+
+    def _show(self) -> None:
+        self.brightness.setValue(round(self.model.brightness * 100))
+        self.contrast.setValue(round(self.model.contrast * 100))
+
+    def _reset(self) -> None:
+        self.model.brightness = 0.0
+        self.model.contrast = 0.0
+
+    def closeEvent(self, event: Any) -> None:
+        self._relay.drop()
+        super().closeEvent(event)
+
+
+class ElidedLabel(QLabel):
+    """One line that shortens itself in the middle instead of widening the window."""
+
+    def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._full = ""
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.set_text(text)
+
+    def set_text(self, text: str) -> None:
+        self._full = text
+        self.setToolTip(text)
+        self._fit()
+
+    def full_text(self) -> str:
+        return self._full
+
+    def resizeEvent(self, event: Any) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        shown = self.fontMetrics().elidedText(self._full, Qt.TextElideMode.ElideMiddle, max(0, self.width() - 2))
+        if shown != self.text():
+            self.setText(shown)
+
+
+def _combo(name: str, tip: str, texts: dict[Any, str]) -> QComboBox:
+    box = QComboBox()
+    box.setAccessibleName(name)
+    box.setToolTip(f"{name}\n{tip}")
+    for value in sorted(texts, key=lambda v: v is not None):
+        box.addItem("Label unknown" if value is None and name == "Slide label" else texts[value], value)
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+    return box
