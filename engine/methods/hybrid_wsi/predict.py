@@ -24,7 +24,7 @@ from .tissue import scale_of
 def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: Run) -> Iterator[Result]:
     """Yield a `Heatmap` and a `SlideScore` for the slide at `sample`.
 
-    The map is written to ``<run folder>/<stem>.heat`` (a temporary folder when the run has none), the score as JSON beside it.
+    The map is written to ``<run folder>/<item or stem>.heat`` (a temporary folder when the run has none), the score as JSON beside it.
     """
     trained = unpack(checkpoint)
     recipe = trained.recipe
@@ -34,7 +34,8 @@ def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: R
         scale = scale_of(slide, mpp, options.tile or recipe.tile)
         if scale.warning:
             run.message(scale.warning, "warning")
-        path = folder / f"{Path(sample).stem}.heat"
+        stem = options.item or Path(sample).stem
+        path = folder / f"{stem}.heat"
         for end in ("", "-wal", "-shm"):
             path.with_name(path.name + end).unlink(missing_ok=True)
         base = options.base or map_base(scale, trained.patch.stride)
@@ -73,7 +74,7 @@ def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: R
     tiles = [(t.x, t.y, t.size, t.p) for t in best]
     answer = SlideScore(None, Path(sample).name, score, source, tiles, area, heat.skipped)
     if run.folder is not None:
-        answer.path = folder / f"{Path(sample).stem}.score.json"
+        answer.path = folder / f"{stem}.score.json"
         answer.save(answer.path)
     yield answer
 
