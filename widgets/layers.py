@@ -110,6 +110,14 @@ class LiveLayers:
             self.view.refresh_overlay(known)
         elif show(self.view, event["kind"], path, name):
             self._paths[name] = path
+            self._hide_earlier(name)
+
+    def _hide_earlier(self, name: str) -> None:
+        """Of previews that come round by round ("pseudo labels, round 2") only the newest stays in sight."""
+        head, comma, _ = name.partition(", round ")
+        for other in [o.name for o in self.view.overlays if comma and o.name != name]:
+            if other.startswith(head + comma):
+                self.view.update_overlay(other, visible=False)
 
 
 def around(rects: list[Any]) -> tuple[float, float, float, float]:

@@ -64,9 +64,9 @@ class FakeJobs:
         self.removed.append(job)
 
 
-def event(kind: str, **content: Any) -> dict[str, Any]:
+def event(what: str, /, **content: Any) -> dict[str, Any]:
     """Return an event as a worker sends it."""
-    return {"event": kind, "time": time.time(), **content}
+    return {"event": what, "time": time.time(), **content}
 
 
 @pytest.fixture
