@@ -1,0 +1,164 @@
+"""Merges the maps of overlapping tiles into one heat map, in chunks, so that memory stays bounded on any slide.
+
+Overlaps are averaged with a linear window (method card, section 5). A chunk is one tile of the pyramid: a sum and a weight for
+each of its pixels, kept until all tiles that reach into it have come.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from ...tiles import TILE, TilePyramid
+
+WRITE_SECONDS = 0.3
+OPEN_CHUNKS = 128  # kept in memory, 2 MiB each; those that wait longer for their last tile go to a temporary file
+
+Tile = tuple[int, int, int]
+Key = tuple[int, int]
+
+
+@lru_cache(maxsize=256)
+def resampling(offset: int, size: int, count: int, base: int) -> csr_array | None:
+    """Return the matrix that turns `count` map samples of a tile into pixels of the heat map, along one axis.
+
+    Each heat-map pixel is the mean of the samples it covers, weighted by how much of each it covers: exact for whole and
+    fractional scales and places. None when samples and pixels are the same.
+
+    Parameters
+    ----------
+    offset : level-0 px from the edge of the first heat-map pixel to the tile's edge, 0 <= offset < base.
+    size : side of the tile, level-0 px.
+    count : samples along that side.
+    base : level-0 px per heat-map pixel.
+    """
+    pixels = math.ceil((offset + size) / base)
+    if offset == 0 and count * base == size:
+        return None
+    left = np.arange(pixels)[:, None] * base - offset
+    samples = np.arange(count)[None] * size / count
+    covered = np.minimum(left + base, samples + size / count) - np.maximum(left, samples)
+    covered = np.where(covered > 1e-6, covered, 0)
+    return csr_array((covered / covered.sum(1, keepdims=True)).astype(np.float32))
+
+
+class Merger:
+    """Takes tile maps as they come and writes the heat map.
+
+    Parameters
+    ----------
+    pyramid : uint8, 0 = not computed, v >= 1 means probability (v - 1) / 254.
+    tiles : all tiles (x, y, size; level-0 px) that will be given to `add`.
+    overlap : share of a tile over which its weight rises from its edge.
+    """
+
+    def __init__(self, pyramid: TilePyramid, tiles: Sequence[Tile], overlap: float) -> None:
+        self.pyramid, self.overlap = pyramid, overlap
+        self._sums: OrderedDict[Key, np.ndarray] = OrderedDict()
+        self._parked: set[Key] = set()
+        self._left: dict[Key, int] = {}
+        self._dirty: set[Key] = set()
+        self._written = time.monotonic()
+        self._disk: tempfile.TemporaryDirectory[str] | None = None
+        for tile in tiles:
+            for key in self._chunks(tile):
+                self._left[key] = self._left.get(key, 0) + 1
+
+    def __enter__(self) -> Merger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._disk is not None:
+            self._disk.cleanup()
+
+    def add(self, tile: Tile, p: np.ndarray | None) -> None:
+        """Take the map of a tile, float32 [h, w] in [0, 1]; None when it could not be read."""
+        if p is not None:
+            self._add(tile, p)
+        for key in self._chunks(tile):
+            self._left[key] -= 1
+
+    def write(self, force: bool = False) -> list[tuple[int, int, int, int]]:
+        """Write what is new, at most every `WRITE_SECONDS`; return the changed rectangles in level-0 px."""
+        if not self._dirty or (not force and time.monotonic() - self._written < WRITE_SECONDS):
+            return []
+        changed = sorted(self._dirty)
+        with self.pyramid.transaction():
+            for row, column in changed:
+                total, weight = self._chunk((row, column))
+                p = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
+                self.pyramid.write(row, column, np.where(weight > 0, np.rint(p * 254) + 1, 0).astype(np.uint8))
+        for key in changed:
+            if self._left[key] <= 0:
+                self._sums.pop(key, None)
+                self._parked.discard(key)
+        self._dirty.clear()
+        self._written = time.monotonic()
+        span = TILE * self.pyramid.base
+        return [(column * span, row * span, span, span) for row, column in changed]
+
+    # ---- chunks -----------------------------------------------------------------------------------------------------
+
+    def _rect(self, tile: Tile) -> tuple[int, int, int, int]:
+        """First and one past the last heat-map pixel of a tile, inside the slide: x0, y0, x1, y1."""
+        x, y, size = tile
+        base = self.pyramid.base
+        width, height = self.pyramid.level_size(0)
+        return x // base, y // base, min(width, -(-(x + size) // base)), min(height, -(-(y + size) // base))
+
+    def _chunks(self, tile: Tile) -> list[Key]:
+        x0, y0, x1, y1 = self._rect(tile)
+        rows, columns = range(y0 // TILE, (y1 - 1) // TILE + 1), range(x0 // TILE, (x1 - 1) // TILE + 1)
+        return [(row, column) for row in rows for column in columns]
+
+    def _chunk(self, key: Key) -> np.ndarray:
+        """Return the sum and the weight of a chunk, float32 [2, 512, 512]; the longest untouched ones go to disk."""
+        if key in self._sums:
+            self._sums.move_to_end(key)
+            return self._sums[key]
+        if key in self._parked:
+            self._sums[key] = np.load(self._file(key), allow_pickle=False)
+            self._parked.discard(key)
+        else:
+            self._sums[key] = np.zeros((2, TILE, TILE), np.float32)
+        while len(self._sums) > OPEN_CHUNKS:
+            old, values = self._sums.popitem(last=False)
+            np.save(self._file(old), values, allow_pickle=False)
+            self._parked.add(old)
+        return self._sums[key]
+
+    def _file(self, key: Key) -> Path:
+        if self._disk is None:
+            self._disk = tempfile.TemporaryDirectory(prefix="opsin-heat-")
+        return Path(self._disk.name) / f"{key[0]}_{key[1]}.npy"
+
+    def _add(self, tile: Tile, p: np.ndarray) -> None:
+        x, y, size = tile
+        x0, y0, x1, y1 = self._rect(tile)
+        base = self.pyramid.base
+        rows, columns = (resampling(v % base, size, n, base) for v, n in zip((y, x), p.shape))
+        values = p if rows is None else rows @ p
+        values = values if columns is None else (columns @ values.T).T
+        down, across = self._ramp(y, size, y0, y1)[:, None], self._ramp(x, size, x0, x1)[None]
+        for key in self._chunks(tile):
+            top, left = key[0] * TILE, key[1] * TILE
+            a, b, c, d = max(y0, top), min(y1, top + TILE), max(x0, left), min(x1, left + TILE)
+            weight = down[a - y0 : b - y0] * across[:, c - x0 : d - x0]
+            total, weights = self._chunk(key)[:, a - top : b - top, c - left : d - left]
+            total += weight * values[a - y0 : b - y0, c - x0 : d - x0]
+            weights += weight
+            self._dirty.add(key)
+
+    def _ramp(self, start: int, size: int, first: int, last: int) -> np.ndarray:
+        """Weight along one axis, float32: rises linearly over the overlap from the tile's edge."""
+        centre = (np.arange(first, last) + 0.5) * self.pyramid.base - start
+        edge = np.minimum(centre, size - centre) / max(self.overlap * size, self.pyramid.base)
+        return np.clip(edge, 1e-3, 1.0).astype(np.float32)
