@@ -17,6 +17,7 @@ from .palette import CommandPalette
 from .settings import config_folder
 
 if TYPE_CHECKING:
+    from .room import Room
     from .window import MainWindow
 
 NO_WORKSPACE = "Open a workspace or a slide first."
@@ -32,6 +33,12 @@ class Commands:
     @property
     def model(self) -> Any:
         return self.window.model
+
+    @property
+    def room(self) -> Room:
+        """The room; there is one whenever an action that uses it is enabled."""
+        assert self.window.room is not None
+        return self.window.room
 
     @property
     def exchange(self) -> Any:
@@ -183,17 +190,17 @@ class Commands:
     # ---- edit ---------------------------------------------------------------------------------------------------
 
     def undo(self) -> None:
-        self.window.panel("annotate").undo()
+        self.room.annotations.undo()
 
     def redo(self) -> None:
-        self.window.panel("annotate").redo()
+        self.room.annotations.redo()
 
     def remove_slides(self, ids: list[str] | None = None) -> None:
         """Ask, then take the selected slides (or the open one) out of the workspace."""
         window = self.window
         if window.workspace is None:
             return
-        ids = ids or window.slides.selected() or ([window.item.id] if window.item else [])
+        ids = ids or self.room.slides.selected() or ([window.item.id] if window.item else [])
         if not ids:
             return
         what = f"'{window.workspace.item(ids[0]).name}'" if len(ids) == 1 else f"{len(ids)} slides"
@@ -226,7 +233,7 @@ class Commands:
             self.model.update_overlay(overlay.name, visible=on)
 
     def show_adjust(self) -> None:
-        self.window.bar.show_adjust()
+        self.room.bar.show_adjust()
 
     def ask_mpp(self) -> None:
         window = self.window
@@ -238,12 +245,12 @@ class Commands:
 
     def step_slide(self, step: int) -> None:
         current = self.window.item
-        other = self.window.slides.neighbour(current.id if current else None, step)
+        other = self.room.slides.neighbour(current.id if current else None, step)
         if other is not None:
             self.window.open_item(other)
 
     def set_theme(self, name: str) -> None:
-        self.window.settings.theme = name  # type: ignore[assignment]
+        self.window.settings.theme = name
         self.window.apply_look()
 
     def set_text_size(self, size: int) -> None:
@@ -265,24 +272,24 @@ class Commands:
 
     def add_class(self) -> None:
         self.show_tab("annotate")
-        self.window.panel("annotate").add_class()
+        self.room.annotations.add_class()
 
     def _ids(self) -> list[str]:
         """The slides that a label or split is given to: those selected while the list has the focus, else the open one."""
         window = self.window
-        if window.slides.list.hasFocus() and window.slides.selected():
-            return window.slides.selected()
+        if self.room.slides.list.hasFocus() and self.room.slides.selected():
+            return self.room.slides.selected()
         return [window.item.id] if window.item is not None else []
 
     def set_slide_label(self, label: str) -> None:
-        self.window.slides.set_label(label or None, self._ids())
+        self.room.slides.set_label(label or None, self._ids())
 
     def set_split(self, split: str) -> None:
-        self.window.slides.set_split(split or None, self._ids())
+        self.room.slides.set_split(split or None, self._ids())
 
     def toggle_outlined(self) -> None:
         if self.window.item is not None:
-            self.window.slides.set_outlined(not self.window.item.outlined, self._ids())
+            self.room.slides.set_outlined(not self.window.item.outlined, self._ids())
 
     def assign_splits(self) -> None:
         try:
@@ -295,7 +302,7 @@ class Commands:
     # ---- train --------------------------------------------------------------------------------------------------
 
     def show_tab(self, name: str) -> None:
-        self.window.show_tab(name)
+        self.room.show_tab(name)
 
     def pause_job(self) -> None:
         for job in self.window.running_jobs():
@@ -315,17 +322,17 @@ class Commands:
     # ---- window, help -------------------------------------------------------------------------------------------
 
     def show_slides(self) -> None:
-        self.window.left.show()
-        self.window.slides.list.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.room.show_slides()
 
     def focus_view(self) -> None:
-        self.window.view.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.room.view.setFocus(Qt.FocusReason.ShortcutFocusReason)
 
     def toggle_panels(self) -> None:
-        self.window.toggle_panels()
+        self.room.toggle_docks()
 
     def reset_layout(self) -> None:
-        self.window.reset_layout()
+        if self.window.room is not None:
+            self.room.reset()
 
     def show_guide(self) -> None:
         self.window.show_dialog(GuideDialog(self.window))

@@ -142,7 +142,7 @@ class Exchange(QObject):
 def _read(path: Path) -> Outlines:
     from ..engine.labels.exchange import read_annotations
 
-    return read_annotations(path)  # type: ignore[return-value]
+    return read_annotations(path)
 
 
 class MappingDialog(QDialog):

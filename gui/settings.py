@@ -14,16 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..engine.errors import OpsinError
 from ..engine.files import write_json
+from ..engine.recent import config_folder
 
-
-def config_folder() -> Path:
-    """Return the folder for settings, log and the list of recent workspaces; it may not exist yet."""
-    given = os.environ.get("OPSIN_CONFIG")
-    if given:
-        return Path(given)
-    from platformdirs import user_config_path
-
-    return user_config_path("opsin", appauthor=False)
+__all__ = ["AppSettings", "config_folder", "documents_folder"]
 
 
 def documents_folder() -> Path:
@@ -37,14 +30,14 @@ def documents_folder() -> Path:
 
 
 class AppSettings(BaseModel):
-    """What is remembered from one start to the next. Geometry and docks are Qt's own bytes in hexadecimal."""
+    """What is remembered from one start to the next. Geometry is Qt's own bytes in hexadecimal, docks are widths in px."""
 
     model_config = ConfigDict(validate_assignment=True, extra="ignore")
 
     theme: Literal["system", "light", "dark"] = "system"
     text_size: int = Field(default=100, ge=75, le=200)
     geometry: str = ""
-    docks: str = ""
+    docks: tuple[int, int] | None = None
     last_folder: str = ""
 
     @classmethod

@@ -12,12 +12,8 @@ from qtpy.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence, Q
 from qtpy.QtWidgets import (
     QApplication,
     QDialog,
-    QDockWidget,
-    QLabel,
     QMainWindow,
-    QScrollArea,
     QStackedWidget,
-    QTabWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -38,10 +34,9 @@ from .statusbar import StatusBar
 
 if TYPE_CHECKING:
     from ..engine.workspace import Item, Workspace
+    from .room import Room
 
-TABS = {"annotate": "Annotate", "train": "Train", "runs": "Runs", "results": "Results"}
 MARKED_DELAY_MS = 1500
-LEFT_WIDTH, RIGHT_WIDTH = 288, 368
 
 
 class MainWindow(QMainWindow):
@@ -68,7 +63,7 @@ class MainWindow(QMainWindow):
         self.workspace: Workspace | None = None
         self.item: Item | None = None
         self.jobs: Any = None
-        self.live: Any = None
+        self.room: Room | None = None
         self._make_jobs = jobs or _job_queue
         self._relay: Relay | None = None
         self._store_relay: Relay | None = None
@@ -76,7 +71,6 @@ class MainWindow(QMainWindow):
         self._sample: Task | None = None
         self._dialogs: list[QDialog] = []
         self._closing = False
-        self._room_built = False
         self.exchange = Exchange(self)
         self.commands = Commands(self)
         self._marked_timer = QTimer(self)
@@ -117,116 +111,17 @@ class MainWindow(QMainWindow):
         self.status.mpp_clicked.connect(self.commands.ask_mpp)
         self.setStatusBar(self.status)
 
-    def _build_room(self) -> None:
-        """Make what a workspace needs: slide view, panels, job queue. Not before one is opened: the start page is quick."""
-        from ..widgets.annotations import AnnotationsPanel
-        from ..widgets.layers import LiveLayers
-        from ..widgets.slide.view import SlideView
-        from ..widgets.slidebar import SlideBar
-        from ..widgets.workspace import WorkspacePanel
+    def _make_room(self) -> Room:
+        """Make the room on first use: slide view, panels, job queue."""
+        from .room import Room
 
         self.jobs = self._make_jobs()
-        self.live = LiveLayers(self.jobs, self.model)
-        room = QWidget()
-        column = QVBoxLayout(room)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        self.bar = SlideBar(self.model)
-        self.bar.changed.connect(self._change_item)
-        self.view = SlideView(self.model)
-        self.view.cursor_moved.connect(self.status.show_cursor)
-        self.view.saved.connect(self.status.show_saved)
-        self.view.failed.connect(self.messages.failed)
-        column.addWidget(self.bar)
-        column.addWidget(self.view, 1)
-        self.room = room
-        self.stack.addWidget(room)
-        self.slides = WorkspacePanel()
-        self.slides.open_requested.connect(self.open_item)
-        self.slides.add_requested.connect(self.commands.ask_slides)
-        self.slides.remove_requested.connect(self.commands.remove_slides)
-        self.slides.failed.connect(self.messages.failed)
-        annotations = AnnotationsPanel(self.model)
-        annotations.failed.connect(self.messages.failed)
-        self._panels: dict[str, Any] = {"annotate": annotations}
-        self.tabs = QTabWidget()
-        self.tabs.setDocumentMode(True)
-        for name, text in TABS.items():
-            page = QWidget()
-            page.setObjectName(name)
-            QVBoxLayout(page).setContentsMargins(0, 0, 0, 0)
-            self.tabs.addTab(page, text)
-        self._place("annotate", annotations)
-        self.tabs.currentChanged.connect(lambda place: self.panel(list(TABS)[place]))
-        self.left = self._dock("Slides", self.slides, Qt.DockWidgetArea.LeftDockWidgetArea)
-        self.right = self._dock("Panels", self.tabs, Qt.DockWidgetArea.RightDockWidgetArea)
-        events = self.model.events
-        self._model_relay = Relay(
-            lambda _: self.book.refresh(), events.tool, events.label, events.labels, events.overlays, events.classes,
-            events.show_labels, parent=self,
-        )  # fmt: skip
-        self._class_relay = Relay(lambda _: self._name_classes(), events.classes, parent=self)
-        self._room_built = True
-        self.reset_layout()
+        room = Room(self, self.jobs)
+        self.stack.addWidget(room.page)
+        room.reset()
         if self.settings.docks:
-            self.restoreState(QByteArray.fromHex(self.settings.docks.encode()))
-
-    def _dock(self, title: str, widget: QWidget, area: Qt.DockWidgetArea) -> QDockWidget:
-        dock = QDockWidget(title, self)
-        dock.setObjectName(title)
-        dock.setFeatures(QDockWidget.DockWidgetFeature.NoDockWidgetFeatures)
-        dock.setTitleBarWidget(QWidget())  # the panels say themselves what they are
-        dock.setWidget(widget)
-        self.addDockWidget(area, dock)
-        return dock
-
-    def _place(self, name: str, widget: QWidget) -> None:
-        page = self.tabs.findChild(QWidget, name)
-        assert page is not None
-        if name == "annotate":
-            scroll = QScrollArea()
-            scroll.setWidgetResizable(True)
-            scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-            scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-            scroll.setWidget(widget)
-            widget = scroll
-        page.layout().addWidget(widget)
-
-    def panel(self, name: str) -> Any:
-        """Return the panel of a tab; made when it is first asked for."""
-        if name not in self._panels:
-            try:
-                made = self._make_panel(name)
-            except Exception as error:
-                self.messages.error(error)
-                made = QLabel("This panel could not be opened; see the message above.")
-                made.setAlignment(Qt.AlignmentFlag.AlignCenter)
-            self._panels[name] = made
-            self._place(name, made)
-        return self._panels[name]
-
-    def _make_panel(self, name: str) -> QWidget:
-        if name == "train":
-            from ..widgets.training import TrainingPanel
-
-            training = TrainingPanel(self.workspace, self.jobs)
-            training.started.connect(lambda _: self.show_tab("runs"))
-            return training
-        if name == "runs":
-            from ..widgets.runs import RunPanel
-
-            runs = RunPanel(self.workspace, self.jobs)
-            runs.checkpoint_chosen.connect(self._use_run)
-            return runs
-        from ..widgets.results import ResultsPanel
-
-        return ResultsPanel(self.workspace, self.jobs)
-
-    def _use_run(self, folder: str) -> None:
-        self.show_tab("results")
-        results = self.panel("results")
-        if hasattr(results, "use_run"):
-            results.use_run(folder)
+            QTimer.singleShot(0, lambda: room.set_widths(*self.settings.docks))  # after the first layout
+        return room
 
     # ---- start page ---------------------------------------------------------------------------------------------
 
@@ -237,9 +132,8 @@ class MainWindow(QMainWindow):
         self.start.show_recent([Recent(Path(entry.folder), entry.opened) for entry in recent_workspaces()])
         self.stack.setCurrentWidget(self.start)
         self.status.hide()
-        if self._room_built:
-            self.left.hide()
-            self.right.hide()
+        if self.room is not None:
+            self.room.set_docks_visible(False)
         self._show_title()
         self.book.refresh()
 
@@ -310,19 +204,15 @@ class MainWindow(QMainWindow):
             self.messages.error(error)
             self.show_start()
             return False
-        if not self._room_built:
-            self._build_room()
+        if self.room is None:
+            self.room = self._make_room()
         self._relay = Relay(self._workspace_changed, self.workspace.changed, parent=self)
-        self.slides.set_workspace(self.workspace)
-        for panel in self._panels.values():
-            if hasattr(panel, "set_workspace"):
-                panel.set_workspace(self.workspace)
-        self.stack.setCurrentWidget(self.room)
-        self.left.show()
-        self.right.show()
+        self.room.set_workspace(self.workspace)
+        self.stack.setCurrentWidget(self.room.page)
+        self.room.set_docks_visible(True)
         self.status.show()
         self._show_title()
-        self._name_classes()
+        self.name_classes()
         self.book.refresh()
         QTimer.singleShot(0, self.status.show_device)
         if show:
@@ -344,10 +234,8 @@ class MainWindow(QMainWindow):
         if self._relay is not None:
             self._relay.drop()
             self._relay = None
-        self.slides.set_workspace(None)
-        for panel in self._panels.values():
-            if hasattr(panel, "set_workspace"):
-                panel.set_workspace(None)
+        if self.room is not None:
+            self.room.set_workspace(None)
         try:
             workspace.close()
         except OpsinError as error:
@@ -373,8 +261,6 @@ class MainWindow(QMainWindow):
             return
         if items:
             self.open_item(items[0].id)
-        elif self.item is None:
-            self.slides.refresh()
         if not items and not rejected:
             self.messages.warning("No slides were found there.")
         if len(rejected) == 1:
@@ -386,10 +272,11 @@ class MainWindow(QMainWindow):
     def remove_items(self, ids: list[str]) -> None:
         """Take slides out of the workspace, in the background."""
         workspace = self.workspace
-        if workspace is None:
+        if workspace is None or self.room is None:
             return
         if self.item is not None and self.item.id in ids:
-            after = self.slides.neighbour(self.item.id, 1) or self.slides.neighbour(self.item.id, -1)
+            slides = self.room.slides
+            after = slides.neighbour(self.item.id, 1) or slides.neighbour(self.item.id, -1)
             self._leave_item()
             self._show_title()
             if after is not None and after not in ids:
@@ -397,11 +284,11 @@ class MainWindow(QMainWindow):
         in_background(workspace.remove, ids, failed=self.messages.error, owner=self)
 
     def _workspace_changed(self, what: str) -> None:
-        if what != "items" or self.workspace is None or self.item is None:
+        if what != "items" or self.workspace is None or self.item is None or self.room is None:
             return
         with contextlib.suppress(OpsinError):  # it may just have been removed
             self.item = self.workspace.item(self.item.id)
-            self.bar.set_item(self.item)
+            self.room.bar.set_item(self.item)
         self.book.refresh()
 
     # ---- the open slide -----------------------------------------------------------------------------------------
@@ -428,32 +315,18 @@ class MainWindow(QMainWindow):
         in_background(work, done=done, failed=self.messages.error, owner=self)
 
     def _show_item(self, item: Item, slide: Any, labels: Any) -> None:
-        assert self.workspace is not None
+        assert self.workspace is not None and self.room is not None
         self._leave_item()
         self.item = item
         self.model.set_classes(self.workspace.classes)
         self.model.set_slide(slide, labels)
         self._store_relay = Relay(self._labels_changed, labels.changed, labels.saved, parent=self)
-        self.bar.set_item(item)
-        self.slides.set_opened(item.id)
-        self.live.set_item(item.id)
-        self._show_results_of(item)
+        self.room.set_item(item)
         self.workspace.set_setting("last_item", item.id)
         self._show_title()
         self.book.refresh()
         if labels.last_saved:
             self.status.show_saved(labels.last_saved)
-
-    def _show_results_of(self, item: Item) -> None:
-        """Show the newest heat map of the slide, if there is one."""
-        from ..widgets.layers import show
-
-        assert self.workspace is not None
-        for path in self.workspace.heatmaps(item)[:1]:
-            show(self.model, "Heatmap", path, "heat map")
-        for panel in self._panels.values():
-            if hasattr(panel, "set_item"):
-                panel.set_item(item.id)
 
     def _leave_item(self) -> None:
         """Take the open slide out of the view and close its file."""
@@ -468,10 +341,8 @@ class MainWindow(QMainWindow):
         if slide is not None:
             self.model.set_slide(None)
             slide.close()
-        if self._room_built:
-            self.live.set_item(None)
-            self.bar.set_item(None)
-            self.slides.set_opened(None)
+        if self.room is not None:
+            self.room.set_item(None)
 
     def _labels_changed(self, _: object) -> None:
         self._marked_timer.start()
@@ -481,7 +352,8 @@ class MainWindow(QMainWindow):
         if self.workspace is not None and self.item is not None:
             in_background(self.workspace.update_marked, self.item.id, failed=lambda _: None, owner=self)
 
-    def _change_item(self, changes: dict[str, Any]) -> None:
+    def change_item(self, changes: dict[str, Any]) -> None:
+        """Change fields of the open slide's item."""
         if self.workspace is None or self.item is None:
             return
         try:
@@ -493,7 +365,7 @@ class MainWindow(QMainWindow):
         """Correct the resolution of the open slide; None = as its file says."""
         if self.workspace is None or self.item is None:
             return
-        self._change_item({"mpp": value})
+        self.change_item({"mpp": value})
         if value is not None:
             self.model.set_mpp(value)
             return
@@ -506,31 +378,6 @@ class MainWindow(QMainWindow):
         in_background(work, done=lambda found: self.model.set_mpp(*found), failed=self.messages.error, owner=self)
 
     # ---- look ---------------------------------------------------------------------------------------------------
-
-    def show_tab(self, name: str) -> None:
-        """Bring a tab to the front and put the focus on it."""
-        if not self._room_built:
-            return
-        self.right.show()
-        self.tabs.setCurrentIndex(list(TABS).index(name))
-        self.panel(name)
-        self.tabs.tabBar().setFocus(Qt.FocusReason.ShortcutFocusReason)
-
-    def toggle_panels(self) -> None:
-        """Hide both docks, or show them again."""
-        on = self.left.isHidden() and self.right.isHidden()
-        self.left.setVisible(on)
-        self.right.setVisible(on)
-
-    def reset_layout(self) -> None:
-        """Both docks at their first width."""
-        if not self._room_built:
-            return
-        self.left.setVisible(self.workspace is not None)
-        self.right.setVisible(self.workspace is not None)
-        self.resizeDocks(
-            [self.left, self.right], [theme.px(LEFT_WIDTH), theme.px(RIGHT_WIDTH)], Qt.Orientation.Horizontal
-        )
 
     def apply_look(self) -> None:
         """Show theme and text size of the settings, and keep them."""
@@ -550,7 +397,7 @@ class MainWindow(QMainWindow):
             parts.insert(0, self.item.name)
         self.setWindowTitle(" – ".join(parts))
 
-    def _name_classes(self) -> None:
+    def name_classes(self) -> None:
         for number in range(1, 10):
             c = self.commands._class_of(number)
             self.book[f"class.{number}"].setText(c.name if c is not None else f"Class {number}")
@@ -617,8 +464,8 @@ class MainWindow(QMainWindow):
 
     def _keep(self) -> None:
         self.settings.geometry = bytes(self.saveGeometry().toHex().data()).decode()
-        if self._room_built and self.workspace is not None:
-            self.settings.docks = bytes(self.saveState().toHex().data()).decode()
+        if self.room is not None and self.workspace is not None:
+            self.settings.docks = self.room.widths()
         self.settings.save()
 
     def _restore(self) -> None:

@@ -76,6 +76,9 @@ class SlideBar(QFrame):
     def restyle(self) -> None:
         self.adjust.setIcon(theme.icon("brightness"))
         self.fit.setIcon(theme.icon("fit"))
+        for box in (self.label, self.split):
+            box.setFixedWidth(theme.px(112))
+        self.setFixedHeight(theme.px(42))
 
     def set_item(self, item: Item | None) -> None:
         """Show what is known of this slide."""
@@ -186,6 +189,5 @@ def _combo(name: str, tip: str, texts: dict[Any, str]) -> QComboBox:
     box.setAccessibleName(name)
     box.setToolTip(f"{name}\n{tip}")
     for value in sorted(texts, key=lambda v: v is not None):
-        box.addItem("Label unknown" if value is None and name == "Slide label" else texts[value], value)
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        box.addItem("No label" if value is None and name == "Slide label" else texts[value], value)
     return box
