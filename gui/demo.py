@@ -101,7 +101,7 @@ class _Demo:
         from qtpy.QtCore import QPoint, Qt
         from qtpy.QtTest import QTest
 
-        view, model = self.window.view, self.window.model
+        view, model = self.window.room.view, self.window.model
         model.tool = "brush"
         model.label = 1
         rect = view.rect()
@@ -123,8 +123,8 @@ class _Demo:
 
     def train(self, name: str, changes: dict[str, Any]) -> Any:
         self.say(f"Training: {name} …")
-        self.window.show_tab("train")
-        panel = self.window.panel("train")
+        self.window.room.show_tab("train")
+        panel = self.window.room.panel("train")
         self.spin(0.3)
         if not changes:
             self.picture("train", "The training form.")
@@ -132,7 +132,7 @@ class _Demo:
         spec.arguments["recipe"].update(changes)
         spec.title = name
         job = self.window.jobs.submit(spec)
-        self.window.show_tab("runs")
+        self.window.room.show_tab("runs")
         shown = False
 
         def finished() -> bool:
@@ -155,8 +155,8 @@ class _Demo:
         from ..engine.metrics.roc import auc, full_sensitivity
 
         self.say(f"Predicting: {name} …")
-        self.window.show_tab("results")
-        panel = self.window.panel("results")
+        self.window.room.show_tab("results")
+        panel = self.window.room.panel("results")
         panel.set_workspace(self.window.workspace)
         self.spin(0.5)
         panel.refresh_runs(str(run))

@@ -41,6 +41,7 @@ class SlideSample:
     labels : label store (a frozen copy within a snapshot), None without outlines.
     mpp : µm per pixel of level 0 as the user said; None: as the file says.
     outlines : annotation file (ASAP XML, GeoJSON) that a snapshot rasterises; only in foreign folders.
+    node : class of a lymph node slide as CAMELYON17 gives it: "negative", "itc", "micro" or "macro"; None elsewhere.
     """
 
     id: str
@@ -53,6 +54,7 @@ class SlideSample:
     mpp: float | None = None
     name: str = ""
     outlines: Path | None = None
+    node: str | None = None
 
     def open(self) -> Slide:
         """Open the slide; `SlideError` when it is unreadable."""

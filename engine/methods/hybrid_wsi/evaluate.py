@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,54 +13,107 @@ import numpy as np
 
 from ...checkpoints import Checkpoint
 from ...errors import OpsinError, RunError
-from ...labels.store import LabelStore
+from ...metrics.froc import SlideDetections, froc
+from ...metrics.kappa import quadratic_kappa
 from ...metrics.roc import at_threshold, auc, auc_interval, full_sensitivity
 from ...metrics.segmentation import Overlap
 from ...results import Heatmap, SlideScore
 from ...runs import Run
-from ...tiles import TILE, TilePyramid
-from .data import EXCLUDED, UNLABELLED, class_states
+from ...tiles import TilePyramid
+from .data import class_states
+from .forest import CLASSES, STAGES, forest_probabilities, heat_features, patient_stage
 from .predict import predict
 from .settings import HybridOptions
+from .truth import add_pixels, detections, label_file, small_map
+
+RATES = ("sensitivity", "specificity", "accuracy", "F1")
+
+
+@dataclass
+class Seen:
+    """What one slide gave: its score and how that was made; the four features of its heat map; its detections."""
+
+    score: float
+    source: str
+    features: np.ndarray
+    found: SlideDetections | None
 
 
 def evaluate(checkpoint: Checkpoint, data: Any, run: Run) -> dict[str, Any]:
-    """Return metrics of the test slides (or, where there are none, of the validation slides, or of all).
+    """Return metrics of the test slides (or, where none has a label, of the validation slides, or of all).
 
-    Slide level: AUC with interval, specificity at 100 % sensitivity and the slide that sets it, and the honest variant (threshold
-    from the validation slides, read on the test slides). Pixel level: Dice and IoU, pooled, on slides with outlines.
+    Slide level: AUC with interval; specificity at 100 % sensitivity and the slide that sets it; the honest variant (threshold
+    from the validation slides, read on the test slides). Pixel level: Dice and IoU, pooled, on slides with outlines. Lesion
+    level: FROC, where outlines are complete and µm per pixel known. CAMELYON17: kappa of slides and patients. What is not
+    defined is None and shown as n/a.
     """
-    options = HybridOptions()
-    names = ("test", "val", "train")
-    split = next((n for n in names if any(s.split == n and s.label is not None for s in data.samples)), None)
-    chosen = [s for s in data.samples if s.split == split or split is None or s.split == "val"]
+    split = next(
+        (n for n in ("test", "val", "train") if any(s.split == n and s.label is not None for s in data.samples)), None
+    )
+    chosen = [s for s in data.samples if s.split in (split, "val") or split is None]
     overlap = Overlap()
-    scores: dict[str, float] = {}
-    states = class_states(data.classes)
-    with tempfile.TemporaryDirectory() as folder:
+    seen: dict[str, Seen] = {}
+    with tempfile.TemporaryDirectory(prefix="opsin-evaluate-") as name:
         for number, sample in enumerate(chosen):
             run.phase(f"predict {sample.name or sample.id}")
-            inner = Run(Path(folder) / str(number), None, run.control, run.device)
+            folder = Path(name) / str(number)
+            pixels = overlap if sample.split == split or split is None else None
             try:
-                own = HybridOptions.checked({**options.model_dump(), "slide_mpp": sample.mpp})
-                for result in predict(checkpoint, sample.path, own, inner):
-                    if isinstance(result, SlideScore):
-                        scores[sample.id] = result.score
-                    elif isinstance(result, Heatmap) and sample.labels is not None and result.path is not None:
-                        _compare(result.path, sample, states, options.threshold, overlap)
+                found = _look(checkpoint, sample, data, run, folder, pixels)
+                if found is not None:
+                    seen[sample.id] = found
             except OpsinError as error:
                 run.message(str(error), "warning")
-            finally:
-                inner.close()
+            shutil.rmtree(folder, ignore_errors=True)
             if run.stopping:
                 break
             run.progress(number + 1, len(chosen), "slides")
-    if not scores:
+    if not seen:
         raise RunError("No slide could be evaluated; the log says why.")
-    return {"slides": len(scores), **slide_metrics(chosen, scores, split), "Dice": overlap.dice, "IoU": overlap.iou}
+    main = [s for s in chosen if s.split == split or split is None]
+    scores = {key: value.score for key, value in seen.items()}
+    lesions = [seen[s.id].found for s in main if s.id in seen and seen[s.id].found is not None]
+    return {
+        "slides": sum(s.id in seen for s in main),
+        "score from": ", ".join(sorted({value.source for value in seen.values()})),
+        **slide_metrics(chosen, scores, split),
+        "Dice": overlap.dice,
+        "IoU": overlap.iou,
+        "FROC": froc([one for one in lesions if one is not None]),
+        **node_metrics(main, {key: value.features for key, value in seen.items()}),
+    }
 
 
-def slide_metrics(samples: list[Any], scores: dict[str, float], split: str | None) -> dict[str, Any]:
+def _look(
+    checkpoint: Checkpoint, sample: Any, data: Any, run: Run, folder: Path, overlap: Overlap | None
+) -> Seen | None:
+    """Predict one slide and compare it with what is known of it; None when the user stopped in the middle."""
+    options = HybridOptions.checked({"slide_mpp": sample.mpp})
+    inner = Run(folder, None, run.control, run.device)
+    try:
+        results = list(predict(checkpoint, sample.path, options, inner))
+    finally:
+        inner.close()
+    if run.stopping:
+        return None
+    (heatmap,) = [r for r in results if isinstance(r, Heatmap)]
+    (answer,) = [r for r in results if isinstance(r, SlideScore)]
+    states = class_states(data.classes)
+    labels = label_file(sample, folder, data.classes)
+    assert heatmap.path is not None
+    found = None
+    with TilePyramid.open(heatmap.path, readonly=True) as heat:
+        if overlap is not None and (labels is not None or sample.outlined):
+            add_pixels(heat, labels, states, sample.outlined, options.threshold, overlap)
+        with sample.open() as slide:
+            mpp = slide.mpp
+        if mpp and (sample.outlined or sample.label == 0):
+            found = detections(heat, labels, states, mpp, options.threshold)
+        features = heat_features(small_map(heat)[0])
+    return Seen(answer.score, answer.source, features, found)
+
+
+def slide_metrics(samples: Sequence[Any], scores: dict[str, float], split: str | None) -> dict[str, Any]:
     """Return the slide-level metrics of samples with a label and a score."""
     known = [s for s in samples if s.label is not None and s.id in scores]
     main = [s for s in known if s.split == split or split is None] or known
@@ -71,33 +127,33 @@ def slide_metrics(samples: list[Any], scores: dict[str, float], split: str | Non
         "specificity at 100 % sensitivity": point.specificity if point else None,
         "threshold at 100 % sensitivity": point.threshold if point else None,
         "slide that sets it": (main[point.setter].name or main[point.setter].id) if point else None,
+        **{f"{name} at 0.5": value for name, value in at_threshold(labels, values, 0.5).items()},
     }
     validation = [s for s in known if s.split == "val"]
     if split == "test" and validation:
         fixed = full_sensitivity(np.array([s.label for s in validation]), np.array([scores[s.id] for s in validation]))
-        if fixed:
-            honest = at_threshold(labels, values, fixed.threshold)
-            found |= {
-                f"{k} at the validation threshold": honest[k] for k in ("sensitivity", "specificity", "accuracy", "F1")
-            }
+        honest = at_threshold(labels, values, fixed.threshold) if fixed else dict.fromkeys(RATES)
+        found |= {f"{name} at the validation threshold": honest[name] for name in RATES}
     if point:
         found |= {f"{k} at 100 % sensitivity": v for k, v in at_threshold(labels, values, point.threshold).items()}
     return found
 
 
-def _compare(path: Path, sample: Any, states: np.ndarray, threshold: float, overlap: Overlap) -> None:
-    """Add the pixels of one slide, at the resolution of its heat map."""
-    least = int(np.ceil(threshold * 254)) + 1
-    with TilePyramid.open(path, readonly=True) as heat, LabelStore.open(sample.labels, readonly=True) as labels:
-        level = min(labels.levels - 1, heat.base.bit_length() - 1)
-        extra = heat.base >> level
-        width, height = heat.level_size(0)
-        for top in range(0, height, TILE):
-            for left in range(0, width, TILE):
-                w, h = min(TILE, width - left), min(TILE, height - top)
-                true = labels.region(level, left * extra, top * extra, w * extra, h * extra)[::extra, ::extra]
-                state = states[true]
-                counts = state != EXCLUDED
-                if not sample.outlined:
-                    counts &= state != UNLABELLED
-                overlap.add(heat.region(0, left, top, w, h) >= least, state == 1, counts)
+def node_metrics(samples: Sequence[Any], features: dict[str, np.ndarray]) -> dict[str, float | None]:
+    """Return the CAMELYON17 metrics where slides have one of the classes negative, itc, micro, macro; else nothing.
+
+    Slide classes are those that forests on the other folds give; patients are staged from them.
+    """
+    nodes = [s for s in samples if getattr(s, "node", None) in CLASSES and s.id in features]
+    if len(nodes) < 2:
+        return {}
+    true = np.array([CLASSES.index(s.node) for s in nodes])
+    guessed, _ = forest_probabilities(np.stack([features[s.id] for s in nodes]), true, np.zeros((0, 4)))
+    patients: dict[str, list[int]] = {}
+    for place, sample in enumerate(nodes):
+        patients.setdefault(sample.patient or sample.id, []).append(place)
+    stages = [[patient_stage(classes[places].tolist()) for places in patients.values()] for classes in (true, guessed)]
+    return {
+        "slide kappa (out of fold)": quadratic_kappa(true, guessed, len(CLASSES)),
+        "patient kappa (out of fold)": quadratic_kappa(np.array(stages[0]), np.array(stages[1]), len(STAGES)),
+    }

@@ -57,6 +57,7 @@ def read_folder(folder: Path) -> tuple[str, list[SlideSample], list[str]]:
                 mpp=_number(row.get("mpp")),
                 name=path.stem,
                 outlines=outline,
+                node=_node(row),
             )
         )
     if outlines:
@@ -140,6 +141,11 @@ def _outlined(stem: str, row: dict[str, str], outline: Path | None) -> bool:
     if stem in NOT_EXHAUSTIVE or any(row.get(column, "").lower() == "itc" for column in LABEL_COLUMNS):
         return False
     return outline is not None
+
+
+def _node(row: dict[str, str]) -> str | None:
+    word = row.get("stage", "").lower()
+    return word if word in ("negative", "itc", "micro", "macro") else None
 
 
 def _patient(stem: str) -> str | None:

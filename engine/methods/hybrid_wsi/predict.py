@@ -24,7 +24,7 @@ from .tissue import scale_of
 def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: Run) -> Iterator[Result]:
     """Yield a `Heatmap` and a `SlideScore` for the slide at `sample`.
 
-    The map is written to ``<run folder>/<item or stem>.heat`` (a temporary folder when the run has none), the score as JSON beside it.
+    The map is written to ``<run folder>/<item or stem>.heat`` (a temporary folder without one), the score beside it as JSON.
     """
     trained = unpack(checkpoint)
     recipe = trained.recipe

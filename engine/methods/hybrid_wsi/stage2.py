@@ -89,7 +89,6 @@ def train_stage2(
         return classifier.cpu().eval(), float("inf")
     size = min(recipe.stage2_batch, len(candidates))
     per_epoch = -(-len(candidates) // size)
-    losses: list[float] = []
 
     def batch(step: int) -> dict[str, Tensor]:
         epoch, place = divmod(step, per_epoch)
@@ -122,12 +121,12 @@ def train_stage2(
         usable = (count > 0).float()
         terms = nn.functional.binary_cross_entropy(p, values["label"], reduction="none")
         value = (terms * usable).sum() / usable.sum().clamp(min=1)
-        losses.append(float(value.detach()))
         return {"loss": value if value.requires_grad else value + 0 * sum(w.sum() for w in module.parameters())}
 
     optimizer = torch.optim.Adam(classifier.parameters(), recipe.stage2_lr)
+    reported = _Reported(run)
     fit(
-        _Quiet(run, f"slide classifier {round}"),
+        reported,
         classifier,
         optimizer,
         steps=recipe.stage2_epochs * per_epoch,
@@ -138,7 +137,7 @@ def train_stage2(
         what=f"round {round}: slide classifier",
         save_seconds=float("inf"),
     )
-    last = losses[-per_epoch:]
+    last = reported.losses[-per_epoch:]
     return classifier.cpu().eval(), float(np.mean(last)) if last else float("inf")
 
 
@@ -160,14 +159,15 @@ def _turned(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     return image[:, ::-1] if rng.random() < 0.5 else image
 
 
-class _Quiet(Run):
-    """The same run for `fit`, with the classifier's numbers under their own name."""
+class _Reported(Run):
+    """The same run for `fit`, with the classifier's loss under its own name; keeps the losses."""
 
-    def __init__(self, run: Run, name: str) -> None:
+    __slots__ = ("losses",)  # not in the dictionary, which is the run's own
+
+    def __init__(self, run: Run) -> None:
         self.__dict__ = run.__dict__
-        self.name = name
+        self.losses: list[float] = []
 
     def log(self, step: int | None = None, **metrics: float) -> None:
-        super().log(
-            step, **{"slide_loss" if k == "loss" else k: v for k, v in metrics.items() if k != "seconds_per_step"}
-        )
+        self.losses.append(metrics["loss"])
+        super().log(step, slide_loss=metrics["loss"])

@@ -1,0 +1,91 @@
+"""Heat maps against outlines: pixels (Dice, IoU) and lesions (FROC), and the small map that stage 2 and both read."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from ...labels.store import LabelStore
+from ...metrics.froc import SlideDetections, lesions, matched
+from ...metrics.segmentation import Overlap
+from ...tiles import TILE, TilePyramid
+from .data import EXCLUDED, UNLABELLED, rasterise
+
+if TYPE_CHECKING:
+    from ...labels.classes import LabelClass
+    from .data import SlideSample
+
+SMALL = 32  # level-0 px per pixel of the small map, as published
+
+
+def label_file(sample: SlideSample, folder: Path, classes: list[LabelClass]) -> Path | None:
+    """Return the slide's label store; outlines of a foreign folder are rasterised into `folder`. None without outlines."""
+    if sample.outlines is not None:
+        path = folder / f"{sample.id}.labels"
+        rasterise(sample, path, classes)
+        return path
+    return sample.labels if sample.labels is not None and sample.labels.exists() else None
+
+
+def small_map(heat: TilePyramid) -> tuple[np.ndarray, int]:
+    """Return (uint8 [h, w] with 255 = probability 1 and 0 where nothing was computed, level-0 px per pixel).
+
+    The level of the heat map at 1/32 of level 0, or its finest one where that is coarser.
+    """
+    level = min(heat.levels - 1, max(0, (SMALL // heat.base).bit_length() - 1))
+    values = heat.region(level, 0, 0, *heat.level_size(level)).astype(np.float32)
+    return np.rint(np.maximum(values - 1, 0) * (255 / 254)).astype(np.uint8), heat.base << level
+
+
+def add_pixels(
+    heat: TilePyramid, labels: Path | None, states: np.ndarray, outlined: bool, threshold: float, overlap: Overlap
+) -> None:
+    """Add the pixels of one slide to `overlap`, at the resolution of its heat map.
+
+    What is excluded does not count, nor what nobody outlined unless the slide is `outlined` completely. Places where nothing
+    was computed (no tissue) count as called negative.
+    """
+    least = int(np.ceil(threshold * 254)) + 1
+    width, height = heat.level_size(0)
+    with ExitStack() as stack:
+        store = stack.enter_context(closing(LabelStore.open(labels, readonly=True))) if labels else None
+        level = min(store.levels - 1, heat.base.bit_length() - 1) if store else 0
+        extra = heat.base >> level
+        for top in range(0, height, TILE):
+            for left in range(0, width, TILE):
+                w, h = min(TILE, width - left), min(TILE, height - top)
+                if store:
+                    at = (level, left * extra, top * extra, w * extra, h * extra)
+                    state = states[store.region(*at)[::extra, ::extra]]
+                else:
+                    state = np.full((h, w), UNLABELLED, np.int8)
+                counts = state != EXCLUDED
+                if not outlined:
+                    counts &= state != UNLABELLED
+                overlap.add(heat.region(0, left, top, w, h) >= least, state == 1, counts)
+
+
+def detections(
+    heat: TilePyramid, labels: Path | None, states: np.ndarray, mpp: float, threshold: float
+) -> SlideDetections:
+    """Return the detections of a slide for FROC: the peak of each connected region at or above `threshold`.
+
+    The lesions are those of the labels at the resolution of the small map.
+    """
+    small, step = small_map(heat)
+    found, count = ndimage.label(small >= threshold * 255, np.ones((3, 3)))
+    peaks = ndimage.maximum_position(small, found, range(1, count + 1)) if count else []
+    points = np.array([(column, row) for row, column in peaks], int).reshape(-1, 2)
+    confidence = np.array([small[y, x] / 255 for x, y in points])
+    if labels is None:
+        return SlideDetections(confidence, np.zeros(len(points), int), 0)
+    with closing(LabelStore.open(labels, readonly=True)) as store:
+        level = min(store.levels - 1, step.bit_length() - 1)
+        extra = step >> level
+        height, width = small.shape
+        mask = states[store.region(level, 0, 0, width * extra, height * extra)[::extra, ::extra]] == 1
+    return matched(points, confidence, *lesions(mask, mpp * step))
