@@ -61,6 +61,9 @@ class Input(_Base):
         if self.model.slide is None or self._pan_from is not None or self._tool_button != Qt.MouseButton.NoButton:
             return
         self.pointer = event.position()
+        if self.focus_by_key:  # the frame is for those who come by keyboard
+            self.focus_by_key = False
+            self.update()
         if self._is_pan(event):
             self._pan_from, self._pan_button = event.position(), event.button()
             self._show_cursor()

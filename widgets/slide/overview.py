@@ -90,7 +90,9 @@ class Overview(QWidget):
             self._picture = self._draw_picture()
         chrome = self._view.chrome
         painter = QPainter(self)
-        painter.fillRect(self.rect(), chrome.ground)
+        ground = QColor(chrome.ground)
+        ground.setAlpha(255)  # nothing is drawn below an opaque widget
+        painter.fillRect(self.rect(), ground)
         inside = self._inside()
         painter.drawPixmap(inside.topLeft(), self._picture)
         model = self._view.model

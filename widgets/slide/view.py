@@ -18,6 +18,7 @@ from qtpy.QtCore import QEvent, QRect, QRectF, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QRegion, QResizeEvent
 from qtpy.QtWidgets import QWidget
 
+from ...engine.errors import OpsinError
 from ...engine.labels.store import LabelStore
 from ..theme import colors, theme_changed
 from .input import Input
@@ -230,16 +231,24 @@ class SlideView(Input, QWidget):
 
     def submit_stroke(self, stroke: Stroke, points: np.ndarray) -> None:
         """Hand a part of a stroke to the store."""
-        assert self.model.labels is not None
-        self.model.labels.stroke(points, stroke.radius, stroke.label, group=stroke.group, text=stroke.text)
+        # `_store`, not the model's: a stroke cut short by another slide belongs to the slide it was begun on.
+        assert self._store is not None
+        try:
+            self._store.stroke(points, stroke.radius, stroke.label, group=stroke.group, text=stroke.text)
+        except OpsinError as error:
+            self.failed.emit(str(error))
         self._out_of_date(bounds([tuple(p) for p in points], stroke.radius))
 
     def submit_polygon(self, points: list[Point], label: int, rule: str, text: str) -> None:
         """Show a filled ring at once and hand it to the store."""
-        assert self.model.labels is not None and self.scene.labels is not None
+        assert self._store is not None and self.scene.labels is not None
         self.scene.prepare(self.devicePixelRatioF())
         rect = self.scene.labels.draw_polygon(points, label, rule, self.scene.label_keys())
-        self.model.labels.polygon([np.array(points)], label, rule=rule, text=text if label else f"{text} (subtract)")
+        text = text if label else f"{text} (subtract)"
+        try:
+            self._store.polygon([np.array(points)], label, rule=rule, text=text)
+        except OpsinError as error:
+            self.failed.emit(str(error))
         self._out_of_date(rect)
         self.update_level0(rect)
 
