@@ -103,8 +103,9 @@ def test_the_pseudo_labels_of_each_round_are_shown(whole):
         assert heat.region(0, 0, 0, width, height).min() > 0  # computed everywhere: these slides are all tissue
 
 
-@pytest.mark.parametrize("after", [2, 9, 14, 21, 27, 33, 38])
-@pytest.mark.parametrize("stop", [True, False], ids=["stopped", "killed"])
+@pytest.mark.parametrize(
+    ("after", "stop"), [(2, True), (9, False), (14, True), (21, False), (27, False), (33, True), (38, True)]
+)
 def test_resumed_training_equals_uninterrupted_training(few, whole, tmp_path, after, stop):
     first = interrupted(few, tmp_path, after, stop)
     assert first is None or not same(first, whole[0])
@@ -159,11 +160,9 @@ def test_outlines_only_takes_as_many_steps_as_all_rounds(few, whole, tmp_path):
     [
         {"reweighting": 1.0},
         {"hard_negatives": False},
-        {"removal": False},
         {"self_training": True},
         {"negative_upto": 10},
         {"positive_upto": 90},
-        {"threshold": 0.2},
         {"clip": 0.9},
         {"scale_augmentation": False},
         {"colour_augmentation": False},
@@ -176,9 +175,19 @@ def test_outlines_only_takes_as_many_steps_as_all_rounds(few, whole, tmp_path):
     ids=lambda change: next(iter(change)),
 )
 def test_every_switch_changes_what_is_learnt(few, change):
-    base = RECIPE.model_copy(update={"stage2": False, "rounds": 1, "threshold": 0.3, "positive_upto": 80})
+    base = RECIPE.model_copy(update={"stage2": False, "rounds": 1, "positive_upto": 80})
     plain, other = (train(r, few, Run()) for r in (base, base.model_copy(update=change)))
     assert not same(plain, other)
+
+
+@pytest.mark.parametrize("change", [{"removal": False}, {"threshold": 0.2}], ids=["removal", "threshold"])
+def test_tiles_below_the_threshold_are_removed(few, change):
+    base = RECIPE.model_copy(update={"stage2": False, "rounds": 1, "threshold": 1.0})
+    nothing = base.model_copy(update={"negative_upto": 0, "positive_upto": 0})
+    removed, without, other = (train(r, few, Run()) for r in (base, nothing, base.model_copy(update=change)))
+    assert not same(removed, other)
+    # the share of an empty kind goes to the outlined tiles
+    assert same(removed, without)
 
 
 class WithBroken(Few):
