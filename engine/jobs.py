@@ -111,7 +111,8 @@ class Job:
             self.controller.kill()
 
     def _ask(self, state: str, verb: str, allowed: set[str]) -> None:
-        if self.state not in allowed:
+        only = getattr(self.controller, "only", None)  # a run of another process can be ended, but not asked
+        if self.state not in allowed or (isinstance(only, frozenset) and verb not in only):
             return
         self.state = state
         self.asked_at = time.monotonic()

@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QSizePolicy,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -23,6 +22,7 @@ from ..engine.errors import OpsinError
 from ..engine.jobs import Job, JobSpec
 from ..engine.method import get_method, method_names
 from ..engine.verbs import CHECKPOINT
+from .buttons import Disclosure
 from .editors import QuietComboBox
 from .forms import SettingsForm
 from .run_card import duration
@@ -92,12 +92,7 @@ class PredictBox(QWidget):
             row_.addWidget(button)
         row_.addStretch(1)
         column.addLayout(row_)
-        self.settings_toggle = QToolButton()
-        self.settings_toggle.setText("Settings")
-        self.settings_toggle.setCheckable(True)
-        self.settings_toggle.setProperty("kind", "disclosure")
-        self.settings_toggle.setArrowType(Qt.ArrowType.RightArrow)
-        self.settings_toggle.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.settings_toggle = Disclosure("Settings")
         self.settings_toggle.toggled.connect(self._show_settings)
         column.addWidget(self.settings_toggle, 0, Qt.AlignmentFlag.AlignLeft)
         self._form_place = QVBoxLayout()
@@ -165,7 +160,6 @@ class PredictBox(QWidget):
         self.run_changed.emit()
 
     def _show_settings(self, shown: bool) -> None:
-        self.settings_toggle.setArrowType(Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow)
         if self.form is not None:
             self.form.setVisible(shown)
 

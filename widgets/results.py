@@ -26,12 +26,12 @@ from ..engine.files import replacing
 from ..engine.jobs import Job
 from ..engine.results import Heatmap
 from .background import Relay, in_background
+from .buttons import IconButton
 from .judge_box import JudgeBox
 from .layers import LiveLayers, show
 from .predict import PredictBox
 from .score_table import ScoreRow, ScoreTable
 from .texts import ErrorLabel, MutedLabel, heading
-from .theme import icon, theme_changed
 
 if TYPE_CHECKING:
     from .slide.model import SlideViewModel
@@ -48,6 +48,7 @@ class ResultsPanel(QWidget):
     workspace : the open `Workspace`, or None.
     jobs : the queue, see `gui/jobs.py`.
     view : model of the slide view, or None.
+    live : what brings growing results onto the view, when somebody else has it already; else the panel makes one.
 
     Signals
     -------
@@ -57,13 +58,19 @@ class ResultsPanel(QWidget):
     open_requested = Signal(str)
 
     def __init__(
-        self, workspace: Any, jobs: Any, view: SlideViewModel | None = None, parent: QWidget | None = None
+        self,
+        workspace: Any,
+        jobs: Any,
+        view: SlideViewModel | None = None,
+        live: LiveLayers | None = None,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.workspace: Any = None
         self.jobs = jobs
         self.view: SlideViewModel | None = None
         self.live: LiveLayers | None = None
+        self._given_live = live
         self.item: str | None = None
         self.threshold = 0.5
         self._run = ""
@@ -140,11 +147,7 @@ class ResultsPanel(QWidget):
         head = QHBoxLayout()
         head.addWidget(heading("Slides"))
         head.addStretch(1)
-        self.export = QToolButton()
-        self.export.setText("Export")
-        self.export.setIcon(icon("export"))
-        self.export.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        theme_changed().connect(lambda: self.export.setIcon(icon("export")))
+        self.export = IconButton("export", "Take the results along as files", "Export")
         self.export.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self)
         self.export_map = menu.addAction("Heat map of this slide…", self._ask_heatmap)
@@ -179,7 +182,7 @@ class ResultsPanel(QWidget):
     def set_view(self, view: SlideViewModel | None) -> None:
         """Show results on this slide view."""
         self.view = self.predictor.view = view
-        self.live = LiveLayers(self.jobs, view) if view is not None else None
+        self.live = LiveLayers(self.jobs, view) if view is not None and self._given_live is None else None
         if view is not None:
             view.events.overlays.connect(lambda *_: self._show_layers())
         self._show_layers()
@@ -196,6 +199,10 @@ class ResultsPanel(QWidget):
     def refresh_runs(self, chosen: str = "") -> None:
         """Read again which networks there are; `chosen` (a run's folder or a checkpoint) becomes the current one."""
         self.predictor.refresh_runs(chosen)
+
+    def use_run(self, folder: str) -> None:
+        """Predict with the network of this run from now on."""
+        self.refresh_runs(folder)
 
     def predict(self, items: list[str] | None) -> Job | None:
         """Predict the slides with these ids (None: all, the open one first)."""
@@ -221,7 +228,10 @@ class ResultsPanel(QWidget):
 
     def _show_heat_map(self) -> None:
         path = self.heat_map()
-        if self.view is not None and path is not None and self.view.overlay(HEAT_MAP) is None:
+        if self.view is None or path is None:
+            return
+        shown = self.view.overlay(HEAT_MAP)
+        if shown is None or Path(shown.pyramid.path) != path:
             show(self.view, "Heatmap", path, HEAT_MAP, threshold=self.threshold, opacity=self._opacity)
 
     @property

@@ -15,12 +15,12 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QSizePolicy,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from ..engine.jobs import Job
+from .buttons import Disclosure
 from .plots import CurvePlot
 from .texts import ErrorLabel, MutedLabel
 from .theme import colors
@@ -135,12 +135,7 @@ class RunCard(QFrame):
             layout.addWidget(plot)
         layout.addStretch(0)
 
-        self.log_toggle = QToolButton()
-        self.log_toggle.setText("Log")
-        self.log_toggle.setCheckable(True)
-        self.log_toggle.setProperty("kind", "disclosure")
-        self.log_toggle.setArrowType(Qt.ArrowType.RightArrow)
-        self.log_toggle.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.log_toggle = Disclosure("Log")
         self.log_toggle.toggled.connect(self._show_log)
         layout.addWidget(self.log_toggle, 0, Qt.AlignmentFlag.AlignLeft)
         self.log = QPlainTextEdit()
@@ -331,7 +326,6 @@ class RunCard(QFrame):
             plot.setVisible(bool(curves))
 
     def _show_log(self, shown: bool) -> None:
-        self.log_toggle.setArrowType(Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow)
         self.log.setVisible(shown)
         self.stack.setVisible(shown and bool(self.stack.toPlainText()))
         if shown and self.job is not None:

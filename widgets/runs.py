@@ -34,9 +34,9 @@ from ..engine.replay import INTERRUPTED, EventFile, job_of, resumable, resume_sp
 from ..engine.runs import FINAL
 from ..engine.verbs import CHECKPOINT, command_line
 from .background import in_background
+from .buttons import IconButton
 from .run_card import STATE_WORDS, RunCard, state_color
 from .texts import ErrorLabel, MutedLabel
-from .theme import icon, theme_changed
 
 COLUMNS = ("Started", "Preset", "State", "Result", "Method")
 KEY_METRICS = ("specificity", "spec", "auc", "dice", "iou", "kappa", "accuracy", "loss")
@@ -218,11 +218,7 @@ class RunPanel(QWidget):
         self.use.clicked.connect(self._use)
         row.addWidget(self.use)
         row.addStretch(1)
-        self.more = QToolButton()
-        self.more.setIcon(icon("more"))
-        self.more.setToolTip("More")
-        self.more.setAccessibleName("More")
-        theme_changed().connect(lambda: self.more.setIcon(icon("more")))
+        self.more = IconButton("more", "More")
         self.more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.menu = QMenu(self)
         self.open_folder = self.menu.addAction("Open folder", self._open_folder)
@@ -289,6 +285,8 @@ class RunPanel(QWidget):
         rows = []
         for job in reversed(self.jobs.jobs):
             folder = str(job.spec.arguments.get("run") or "")
+            if job.final and not folder and not self._here(job):
+                continue
             if job.final and (job.state == "cancelled" or (folder and folder not in records)):
                 continue
             if any(row.folder == folder for row in rows if folder):
@@ -304,6 +302,11 @@ class RunPanel(QWidget):
         if not places and rows:
             places = [0]
         self._select(places)
+
+    def _here(self, job: Job) -> bool:
+        """Tell whether what a job without a run folder made belongs to the open workspace."""
+        output = job.spec.arguments.get("output") or job.spec.arguments.get("data") or ""
+        return self.workspace is not None and str(output).startswith(str(self.workspace.folder))
 
     def choose(self, job: Job) -> None:
         """Select the row of a job."""

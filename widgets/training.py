@@ -18,7 +18,6 @@ from qtpy.QtWidgets import (
     QPushButton,
     QScrollArea,
     QSizePolicy,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -29,10 +28,11 @@ from ..engine.jobs import Job, JobSpec
 from ..engine.method import Method, get_method, method_names
 from ..engine.runs import plain
 from .background import Relay
+from .buttons import IconButton
 from .editors import QuietComboBox
 from .forms import LABEL_WIDTH, SettingsForm
 from .texts import ErrorLabel, MutedLabel, heading
-from .theme import icon, px, theme_changed
+from .theme import px
 
 DEFAULTS = "published values"
 
@@ -140,11 +140,7 @@ class TrainingPanel(QWidget):
         self.command.setReadOnly(True)
         self.command.setAccessibleName("Command that does the same")
         self.command.setToolTip("The same training from the shell")
-        copy = self.copy = QToolButton()
-        copy.setIcon(icon("copy"))
-        copy.setToolTip("Copy as command")
-        copy.setAccessibleName("Copy as command")
-        theme_changed().connect(lambda: copy.setIcon(icon("copy")))
+        copy = self.copy = IconButton("copy", "Copy as command")
         copy.clicked.connect(lambda: QApplication.clipboard().setText(self.command.text()))
         row.addWidget(self.command, 1)
         row.addWidget(copy)
