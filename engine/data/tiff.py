@@ -63,7 +63,7 @@ class _Spool:
     """Encoded tiles of one level in a temporary file until it is their turn."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed in `close`)
         self._counts: list[int] = []
 
     def add(self, tiles: list[bytes]) -> None:
