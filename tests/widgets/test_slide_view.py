@@ -281,19 +281,19 @@ def test_a_heat_map_is_drawn_above_its_threshold_only(view, tmp_path):
 
 def test_a_heat_map_grows_while_another_writes_it(view, tmp_path):
     slide = ArraySlide(4000, 3000)
-    with heat_of(tmp_path / "a.heat", slide, np.zeros((512, 512), np.uint8)) as writer:
-        with TilePyramid.open(tmp_path / "a.heat", readonly=True) as heat:
-            view.model.set_slide(slide)
-            view.model.add_overlay(Overlay("run", heat, opacity=1.0))
-            assert view.wait_painted()
-            x, y = (int(v) for v in view.model.to_view(400, 400))
-            before = grabbed(view)[y, x].tolist()
-            with writer.transaction():
-                writer.write(0, 0, np.full((512, 512), 200, np.uint8))
-            assert grabbed(view)[y, x].tolist() == before
-            view.model.refresh_overlay("run", (0, 0, 4000, 3000))
-            assert grabbed(view)[y, x].tolist() == colormap("inferno")[200].tolist()
-            view.model.set_slide(None)
+    path = tmp_path / "a.heat"
+    with heat_of(path, slide, np.zeros((512, 512), np.uint8)) as writer, TilePyramid.open(path, readonly=True) as heat:
+        view.model.set_slide(slide)
+        view.model.add_overlay(Overlay("run", heat, opacity=1.0))
+        assert view.wait_painted()
+        x, y = (int(v) for v in view.model.to_view(400, 400))
+        before = grabbed(view)[y, x].tolist()
+        with writer.transaction():
+            writer.write(0, 0, np.full((512, 512), 200, np.uint8))
+        assert grabbed(view)[y, x].tolist() == before
+        view.model.refresh_overlay("run", (0, 0, 4000, 3000))
+        assert grabbed(view)[y, x].tolist() == colormap("inferno")[200].tolist()
+        view.model.set_slide(None)
 
 
 def test_colour_maps_get_brighter_step_by_step():
