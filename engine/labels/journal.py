@@ -55,6 +55,11 @@ class Operation:
         return (*boxes[:, :2].min(0).tolist(), *boxes[:, 2:].max(0).tolist())
 
     @cached_property
+    def vertices(self) -> int:
+        """How many points it consists of."""
+        return sum(shape.vertices for shape, _ in self.items)
+
+    @cached_property
     def free(self) -> np.ndarray | None:
         """Bool (256,): which values may be changed; None for all."""
         if not self.protected:

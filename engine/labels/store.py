@@ -30,13 +30,15 @@ from .writer import Task, Writer
 MIN_RADIUS = 0.5
 FARTHEST = 1e8  # level-0 pixels: beyond it the centre of a pixel would not be told from its edge
 _OVERLAYS = 64
+_SHOWN = 20_000  # vertices up to which a queued edit is painted for whoever looks; larger imports show when applied
 
 
 class LabelStore(TilePyramid):
     """Labels of one slide: uint8 per level-0 pixel, 0 = unlabelled.
 
-    Edits return at once; see `saved` for when they are durable and `changed` for when they are in the tiles. Reading includes
-    edits that are still queued. One store at a time may write; others open ``readonly``.
+    Edits return at once; see `saved` for when they are durable and `changed` for when they are in the tiles. Reading
+    includes edits that are still queued (but for imports of more than 20,000 vertices: the window could not wait for
+    those to be drawn). One store at a time may write; others open ``readonly``.
 
     Attributes
     ----------
@@ -214,11 +216,10 @@ class LabelStore(TilePyramid):
     def tile(self, level: int, row: int, column: int) -> np.ndarray | None:
         """Return a tile with queued edits painted in: read-only uint8 (512, 512), None when all zero."""
         key = (level, row, column)
-        step = 1 << level
-        x, y, size = column * TILE * step, row * TILE * step, TILE * step
+        place = self._place(level, row, column)
         with self._lock:
             tile = super().tile(level, row, column)
-            waiting = [operation for operation in self._waiting() if operation.touches(x, y, size, size)]
+            waiting = [operation for operation in self._waiting() if operation.touches(*place)]
             if not waiting:
                 return tile
             ids = tuple(operation.id for operation in waiting)
@@ -231,7 +232,7 @@ class LabelStore(TilePyramid):
         else:
             pixels = np.zeros((TILE, TILE), np.uint8) if tile is None else tile.copy()
         for operation in waiting:
-            operation.paint(pixels, x, y, step)
+            operation.paint(pixels, place[0], place[1], 1 << level)
         width, height = self.level_size(level)
         pixels[max(0, height - row * TILE) :] = 0
         pixels[:, max(0, width - column * TILE) :] = 0
@@ -242,6 +243,10 @@ class LabelStore(TilePyramid):
             self._overlays[key] = (tile, ids, pixels)
         return pixels
 
+    def _place(self, level: int, row: int, column: int) -> tuple[int, int, int, int]:
+        span = TILE << level
+        return column * span, row * span, span, span
+
     def _waiting(self) -> list[Operation]:
         """What is not in the tiles yet; under `_lock`, in which tasks also leave the queue."""
         if self._writer is None:
@@ -249,7 +254,8 @@ class LabelStore(TilePyramid):
         if not self._writer.queue:
             self._overlays.clear()
             return []
-        return [task.operation for task in self._writer.queue if task.operation is not None]
+        found = [task.operation for task in self._writer.queue if task.operation is not None]
+        return [operation for operation in found if operation.vertices <= _SHOWN]
 
     def refresh(self, rect: tuple[float, float, float, float] | None = None) -> None:
         """Take notice of what the process that writes has done since (for stores opened ``readonly``)."""
@@ -275,7 +281,9 @@ class LabelStore(TilePyramid):
     def uniform(self, level: int, row: int, column: int) -> int | None:
         """Return the value of a uniform tile (0 when absent), None when its pixels differ or an edit is queued."""
         with self._lock:
-            return super().uniform(level, row, column) if not self._waiting() else None
+            if any(operation.touches(*self._place(level, row, column)) for operation in self._waiting()):
+                return None
+            return super().uniform(level, row, column)
 
     def areas(self, wait: bool = True) -> dict[int, int]:
         """Return the number of level-0 pixels of each label that occurs.

@@ -227,6 +227,8 @@ def _repaint(
         delta[label] += count
         if mask is None:
             return pack(label)
+        if pixels == 0:
+            return pack(mask.view(np.uint8) * np.uint8(label))
         return pack(np.where(mask, np.uint8(label), np.uint8(pixels)))
     change = pixels != label
     if mask is not None:

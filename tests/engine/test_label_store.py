@@ -492,3 +492,14 @@ def test_one_stroke_of_many_thousand_points_and_many_thousand_polygons(store):
         part = model[y : y + 30, x : x + 30]
         part[raster_polygon([triangle], "evenodd", x, y, part.shape[1], part.shape[0])] = 2 + number // 2500
     assert np.array_equal(_all(store), model)
+
+
+def test_import_too_large_to_draw_at_once_shows_when_it_is_applied(store, monkeypatch):
+    monkeypatch.setattr("opsin.engine.labels.store._SHOWN", 3)
+    square = np.array([[10, 10], [60, 10], [60, 60], [10, 60]])
+    with store._writing:
+        store.stroke([[300, 300]], 5, 2)
+        store.polygons([([square], 1)])
+        assert set(np.unique(_all(store))) == {0, 2}
+    store.flush()
+    assert store.areas()[1] == 2500
