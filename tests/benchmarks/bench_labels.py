@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+
 from opsin.engine.labels.store import LabelStore
 
 WIDTH, HEIGHT = 100_000, 80_000

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+
 from opsin.engine.methods.hybrid_wsi.heat import infer
 from opsin.engine.methods.hybrid_wsi.made import MadeSlides
 from opsin.engine.methods.hybrid_wsi.model import for_inference

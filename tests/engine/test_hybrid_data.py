@@ -123,7 +123,9 @@ def test_foreign_outlines_are_rasterised_into_the_run(tmp_path):
         assert labels.bounds() == (20, 30, 40, 40)
     assert bad.labels is None and not bad.outlined
     assert len(snapshot.problems) == 1 and "tumor_002" in snapshot.problems[0]
-    assert {p.name for p in (tmp_path / "data").iterdir()} == {f"tumor_00{n}.{e}" for n in (1, 2) for e in ("png", "xml")}
+    assert {p.name for p in (tmp_path / "data").iterdir()} == {
+        f"tumor_00{n}.{e}" for n in (1, 2) for e in ("png", "xml")
+    }
 
 
 @pytest.fixture

@@ -159,7 +159,10 @@ def test_what_is_not_defined_is_not_claimed():
 def test_camelyon17_slides_and_patients_get_their_kappa():
     rng = np.random.default_rng(1)
     names = ("negative", "itc", "micro", "macro")
-    nodes = [SimpleNamespace(id=str(i), node=names[(i // 5) % 4 if i % 5 < 2 else 0], patient=f"p{i // 5}") for i in range(60)]
+    nodes = [
+        SimpleNamespace(id=str(i), node=names[(i // 5) % 4 if i % 5 < 2 else 0], patient=f"p{i // 5}")
+        for i in range(60)
+    ]
     features = {n.id: rng.normal(names.index(n.node) * 5, 0.5, 4) for n in nodes}
     found = node_metrics(nodes, features)
     assert found["slide kappa (out of fold)"] > 0.9 and found["patient kappa (out of fold)"] > 0.8

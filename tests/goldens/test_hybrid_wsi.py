@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from opsin.engine.checkpoints import Checkpoint
 from opsin.engine.methods.hybrid_wsi.forest import heat_features, patient_stage
 from opsin.engine.methods.hybrid_wsi.pseudo import pseudo_label

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+from psygnal import Signal
+
 from opsin.engine.jobs import Job, JobSpec
 from opsin.engine.runs import Run
 from opsin.engine.verbs import CHECKPOINT
 from opsin.engine.workspace import Workspace
 from opsin.widgets.background import finish_background
-from PIL import Image
-from psygnal import Signal
 
 
 class Asked:

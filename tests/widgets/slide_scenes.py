@@ -6,11 +6,12 @@ import threading
 from pathlib import Path
 
 import numpy as np
-from opsin.engine.data.slides import Level, Slide
-from opsin.engine.errors import SlideError
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QColor, QImage, QMouseEvent, QWheelEvent
 from qtpy.QtWidgets import QApplication, QWidget
+
+from opsin.engine.data.slides import Level, Slide
+from opsin.engine.errors import SlideError
 
 LEFT, RIGHT, MIDDLE = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton, Qt.MouseButton.MiddleButton
 NONE = Qt.KeyboardModifier.NoModifier

@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 import pytest
+from pydantic import model_validator
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QApplication
+
 from opsin.engine.errors import RecipeError
 from opsin.engine.method import Settings, get_method, method_names, setting
 from opsin.widgets.editors import (
@@ -16,10 +21,6 @@ from opsin.widgets.editors import (
     TextEditor,
 )
 from opsin.widgets.forms import SettingsForm, grouped
-from pydantic import model_validator
-from qtpy.QtCore import QPoint, QPointF, Qt
-from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QApplication
 
 MODELS = [
     pytest.param(model, id=f"{name}-{model.__name__}")

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from opsin.engine.jobs import JobSpec
 from opsin.engine.method import get_method
 from opsin.engine.tiles import TilePyramid

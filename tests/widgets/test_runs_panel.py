@@ -6,11 +6,12 @@ import time
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QApplication
+
 from opsin.engine.jobs import Job, JobSpec
 from opsin.widgets.plots import CurvePlot, thin_curve
 from opsin.widgets.run_card import PATIENCE, RunCard, duration, split_curves
 from opsin.widgets.runs import RunPanel, difference_html, key_metric
-from qtpy.QtWidgets import QApplication
 
 
 @pytest.fixture
@@ -264,10 +265,10 @@ def test_a_run_whose_process_died_is_interrupted_and_can_be_resumed(panel, make_
 
 def test_a_job_at_work_stands_first_and_follows_its_state(panel, make_run, fake_jobs, event, qtbot, workspace):
     make_run()
-    first = fake_jobs.submit(
-        JobSpec("train", "hybrid_wsi", {"run": str(workspace.folder / "runs" / "a"), "data": "x"})
+    first = fake_jobs.submit(JobSpec("train", "hybrid_wsi", {"run": str(workspace.folder / "runs" / "a"), "data": "x"}))
+    second = fake_jobs.submit(
+        JobSpec("train", "hybrid_wsi", {"run": str(workspace.folder / "runs" / "b"), "data": "x"})
     )
-    second = fake_jobs.submit(JobSpec("train", "hybrid_wsi", {"run": str(workspace.folder / "runs" / "b"), "data": "x"}))
     first.apply(event("state", state="running"))
     qtbot.waitUntil(lambda: [row[2] for row in texts(panel)] == ["Running", "Waiting", "Done"])
     panel.choose(second)

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+
 from opsin.engine.data.slides import open_slide
 from opsin.engine.labels.raster import raster_polygon, raster_stroke
 from opsin.engine.labels.store import LabelStore
 from opsin.widgets.slide import SlideView
-from qtpy.QtCore import Qt
-from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
 
 from .slide_scenes import (
     LEFT,

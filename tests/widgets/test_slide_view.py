@@ -4,6 +4,10 @@ import threading
 
 import numpy as np
 import pytest
+from qtpy.QtCore import QEvent, QRect, Qt
+from qtpy.QtGui import QColor, QImage, QPainter
+from qtpy.QtTest import QTest
+
 from opsin.engine.data.slides import open_slide
 from opsin.engine.labels.store import LabelStore
 from opsin.engine.tiles import TilePyramid
@@ -13,9 +17,6 @@ from opsin.widgets.slide.model import round_length
 from opsin.widgets.slide.overlay import position_text, scale_bar
 from opsin.widgets.slide.scene import PAPER
 from opsin.widgets.slide.tilecache import compose
-from qtpy.QtCore import QEvent, QRect, Qt
-from qtpy.QtGui import QColor, QImage, QPainter
-from qtpy.QtTest import QTest
 
 from .slide_scenes import MIDDLE, ArraySlide, click, drag, grabbed, mouse, pixels, press, release, wheel
 

@@ -7,10 +7,11 @@ import subprocess
 import sys
 
 import pytest
+from qtpy.QtWidgets import QApplication
+
 from opsin.engine.method import get_method
 from opsin.engine.workspace import Workspace
 from opsin.widgets.training import TrainingPanel, describe_items
-from qtpy.QtWidgets import QApplication
 
 
 @pytest.fixture
