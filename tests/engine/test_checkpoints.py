@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+
 from opsin.engine.checkpoints import (
     Checkpoint,
     fill_module,
