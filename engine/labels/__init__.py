@@ -1,6 +1,7 @@
 """Pixel labels of gigapixel slides: a store that survives `kill -9`, and annotation formats in and out.
 
-`store.py` keeps the labels of one slide (operations as vectors, tiles derived), `journal.py` what an operation is,
-`raster.py` the one rule that turns shapes into pixels, `classes.py` the list of classes. `asap.py`, `geojson.py`, `trace.py`
-and `exchange.py` bring outlines in and out. Called by the slide view, the workspace and the methods.
+`store.py` keeps the labels of one slide (operations as vectors, tiles derived): `journal.py` says what an operation is,
+`writer.py` is the thread that saves and applies them, `lock.py` lets one process write, `raster.py` is the one rule that
+turns shapes into pixels. `classes.py` is the list of classes. The other files bring outlines in and out: `shapes.py`,
+`asap.py`, `geojson.py`, `trace.py`, `exchange.py`. Called by the slide view, the workspace and the methods.
 """

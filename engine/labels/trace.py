@@ -108,10 +108,15 @@ def _blocks(pyramid: TilePyramid, lookup: np.ndarray) -> Iterator[tuple[np.ndarr
 
 def _runs(border: np.ndarray, line: int, start: int, direction: int) -> np.ndarray:
     """Return the runs of true pixels in the rows of `border` as int64 [N, 4]: direction, line, begin, end."""
-    steps = np.diff(border.view(np.int8), axis=1, prepend=0, append=0)
-    lines, begins = np.nonzero(steps == 1)
-    ends = np.nonzero(steps == -1)[1]
-    return np.stack([np.full_like(lines, direction), lines + line, begins + start, ends + start], axis=1)
+    places = np.flatnonzero(np.ascontiguousarray(border))
+    if not len(places):
+        return np.empty((0, 4), np.int64)
+    lines, across = np.divmod(places, border.shape[1])
+    goes_on = (np.diff(across) == 1) & (np.diff(lines) == 0)
+    first = np.flatnonzero(np.concatenate([[True], ~goes_on]))
+    last = np.concatenate([first[1:], [len(places)]]) - 1
+    direct = np.full_like(first, direction)
+    return np.column_stack([direct, lines[first] + line, across[first] + start, across[last] + 1 + start])
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
@@ -155,15 +160,16 @@ def _rings(across: np.ndarray, down: np.ndarray) -> list[np.ndarray]:
             order.append(run)
             run = following[run]
         ends.append(2 * len(order))
-    points = np.empty((len(order), 2, 2))
-    points[:, 0, 0], points[:, 1, 0] = x_from[order], x_to[order]
-    points[:, :, 1] = y[order, None]
-    keys = (points[:, :, 1] * width + points[:, :, 0]).ravel()
+    corners = np.empty((len(order), 2, 2))
+    corners[:, 0, 0], corners[:, 1, 0] = x_from[order], x_to[order]
+    corners[:, :, 1] = y[order, None]
+    points = corners.reshape(-1, 2)
+    _, which, counts = np.unique(points[:, 1] * width + points[:, 0], return_inverse=True, return_counts=True)
+    touched = np.concatenate([[0], np.cumsum(counts[which] > 1)])
     rings = []
     for begin, end in zip([0, *ends], ends):
-        ring = points.reshape(-1, 2)[begin:end]
-        once = len(np.unique(keys[begin:end])) == end - begin
-        rings += [ring] if once else _simple(ring)
+        ring = points[begin:end]
+        rings += [ring] if touched[end] - touched[begin] < 2 else _simple(ring)
     return rings
 
 
