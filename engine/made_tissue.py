@@ -41,9 +41,14 @@ class Tissue:
     look_alikes: list[Region] = field(default_factory=list)
 
 
-def paint(rng: np.random.Generator, width: int, height: int, mpp: float, lesions: int, look_alikes: int) -> Tissue:
-    """Paint one slide with so many lesions and look-alikes (follicles of lymphocytes); fewer where there is no room."""
-    return _Painter(rng, width, height, mpp).paint(lesions, look_alikes)
+def paint(
+    rng: np.random.Generator, width: int, height: int, mpp: float, lesions: int, look_alikes: int, glass: bool = True
+) -> Tissue:
+    """Paint one slide with so many lesions and look-alikes (follicles of lymphocytes); fewer where there is no room.
+
+    Without `glass` the tissue fills the picture.
+    """
+    return _Painter(rng, width, height, mpp).paint(lesions, look_alikes, glass)
 
 
 class _Painter:
@@ -61,10 +66,11 @@ class _Painter:
 
     # -- the order of painting -----------------------------------------------------------------------
 
-    def paint(self, lesions: int, look_alikes: int) -> Tissue:
+    def paint(self, lesions: int, look_alikes: int, glass: bool) -> Tissue:
         um = self.um
-        distance = self._outline()
-        self._room = cv2.distanceTransform((distance > 0).astype(np.uint8), cv2.DIST_L2, 3) * COARSE
+        distance = self._outline() if glass else np.full(self.size, 1e4, np.float32)
+        inside = np.pad((distance > 0).astype(np.uint8), 1)  # nothing reaches out of the picture
+        self._room = cv2.distanceTransform(inside, cv2.DIST_L2, 3)[1:-1, 1:-1] * COARSE
         found = [self._region(100, 225, 0.20, "lesion") for _ in range(lesions)]
         similar = [self._region(75, 140, 0.07, "follicle") for _ in range(look_alikes)]
         lobules = [self._place(110 * um, 190 * um) for _ in range(max(2, round(self.width * self.height * 7e-7)))]
@@ -146,19 +152,22 @@ class _Painter:
             across = width / pieces
             cx = across * (piece + 0.5) + rng.uniform(-0.03, 0.03) * width
             cy = height * (0.5 + rng.uniform(-0.04, 0.04))
-            rx, ry = across * rng.uniform(0.41, 0.46), height * rng.uniform(0.39, 0.44)
+            rx, ry = across * rng.uniform(0.38, 0.43), height * rng.uniform(0.37, 0.42)
             angle = np.arctan2((y - cy) / ry, (x - cx) / rx)
             radius = np.hypot((x - cx) / rx, (y - cy) / ry)
             edge = np.ones_like(angle)
             for k in range(2, 8):
                 edge += (0.13 / k**0.7) * rng.normal() * np.cos(k * angle + rng.uniform(0, 7))
-            field_ = np.maximum(field_, (np.clip(edge, 0.55, 1.12) - radius) * min(rx, ry) * COARSE)
+            field_ = np.maximum(field_, (np.clip(edge, 0.55, 1.03) - radius) * min(rx, ry) * COARSE)
         field_ += 20 * self._noise(150 * self.um, 3)
         # clefts: where the tissue tore along a line
         ridge = np.abs(self._noise(520 * self.um, 2))
         torn = np.clip(self._noise(700 * self.um) - 0.75, 0, 1)
         field_ = np.minimum(field_, (ridge - 0.10 * torn) * 900)
-        return field_ + 2.2 * self._noise(30 * self.um, 4)
+        field_ += 2.2 * self._noise(30 * self.um, 4)
+        # glass all round the slide
+        frame = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y)) * COARSE
+        return np.minimum(field_, frame - 0.012 * self.width)
 
     def _place(self, least: float, most: float) -> tuple[float, float, float] | None:
         """A free circle (x, y, radius) inside the tissue, away from what is placed already."""

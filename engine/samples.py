@@ -124,9 +124,7 @@ def make_giant_slide(path: Path, width: int = 100_000, height: int = 80_000, see
     from .made_tissue import paint
 
     rng = np.random.default_rng(seed)
-    picture = paint(rng, _PERIOD + 1024, _PERIOD + 1024, MPP, 1, 1).picture
-    start = (picture.shape[0] - _PERIOD) // 2
-    pattern = picture[start : start + _PERIOD, start : start + _PERIOD]
+    pattern = paint(rng, _PERIOD, _PERIOD, MPP, 1, 1, glass=False).picture
     tissue = _blocks(width, height)
     tiles: list[bytes] = []
     plans: list[tuple[int, int, np.ndarray]] = []  # width, height, number of each tile

@@ -34,8 +34,16 @@ _CHANNEL_COLOURS = np.array(
 )  # blue first: the nuclear stain is mostly channel 0
 _RGB, _YCBCR = 2, 6
 _JPEG = 7
+_OFFSETS = np.arange(256) - 128
+# What each chroma value adds to red (Cr), green (Cb, Cr; in 1/65536, half included) and blue (Cb).
+_CHROMA = (
+    np.round(1.402 * _OFFSETS).astype(np.int32),
+    np.round(-0.34414 * 65536 * _OFFSETS).astype(np.int32),
+    (np.round(-0.71414 * 65536 * _OFFSETS) + 32768).astype(np.int32),
+    np.round(1.772 * _OFFSETS).astype(np.int32),
+)
 _APERIO_JP2_YCBCR = 33003
-# Share of the file that a read may reach beyond its end before it is called truncated: none.
+# Tiles of the coarsest level that the range of 16-bit slides is taken from.
 _SAMPLED_TILES = 64
 
 
@@ -448,13 +456,11 @@ def _fitted(tile: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _ycbcr_to_rgb(ycbcr: np.ndarray) -> np.ndarray:
-    """JPEG's conversion in integers, as OpenSlide does for Aperio's JPEG 2000 (compression 33003)."""
-    y, cb, cr = (ycbcr[..., i].astype(np.int32) for i in range(3))
-    cb, cr = cb - 128, cr - 128
-    half = 1 << 15
-    red = y + ((91881 * cr + half) >> 16)
-    green = y + ((-22554 * cb - 46802 * cr + half) >> 16)
-    blue = y + ((116130 * cb + half) >> 16)
+    """JPEG's conversion with OpenSlide's rounding, for Aperio's JPEG 2000 in YCbCr (compression 33003)."""
+    red_cr, green_cb, green_cr, blue_cb = _CHROMA
+    y, cb, cr = ycbcr[..., 0].astype(np.int32), ycbcr[..., 1], ycbcr[..., 2]
+    red, blue = y + red_cr[cr], y + blue_cb[cb]
+    green = y + ((green_cb[cb] + green_cr[cr]) >> 16)
     return np.clip(np.stack([red, green, blue], axis=-1), 0, 255).astype(np.uint8)
 
 
