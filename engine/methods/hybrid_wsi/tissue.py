@@ -108,7 +108,8 @@ def _positions(mask_side: int, side: int, size: int, overlap: float, edges: bool
     """Return (level-0 corner, first and last+1 mask pixel) along one axis."""
     ratio = mask_side / side
     span = max(1, round(size * ratio))
-    step = max(1, math.floor(span * (1 - overlap) + 1e-9))
+    # the second bound is for overlaps near 0, where a rounded span would leave gaps
+    step = max(1, min(math.floor(span * (1 - overlap) + 1e-9), math.floor(size * ratio + 1e-9)))
     places = [(int(p / ratio), p, p + span) for p in range(0, mask_side - span, step)]
     if edges:
         last = max(0, side - size)
