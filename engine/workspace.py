@@ -327,7 +327,7 @@ class Workspace:
         """Share slides out to train, val and test at random, keeping all slides of a patient together."""
         groups: dict[str, list[Item]] = {}
         for item in self.items():
-            groups.setdefault(item.patient or f"slide {item.id}", []).append(item)
+            groups.setdefault(item.patient or f"slide {item.name} {item.id}", []).append(item)
         generator = random.Random(seed)
         for label in ("positive", "negative", None):
             # stratified: a patient counts as positive when one of the slides is

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 from ..engine.errors import OpsinError
 from ..widgets.background import in_background
 from .dialogs import AboutDialog, GuideDialog, ListDialog, ResolutionDialog, SettingsDialog, ShortcutsDialog
+from .opening import DATABASE
 from .palette import CommandPalette
 from .settings import config_folder
 
@@ -112,7 +113,25 @@ class Commands:
         if not folder:
             return
         self.window.remember_folder(Path(folder).parent)
-        self.window.open_paths([Path(folder)])
+        self.open_folder(Path(folder))
+
+    def open_folder(self, folder: Path) -> None:
+        """Open a workspace, or the slides in a folder that is none."""
+        from ..engine.data.slides import is_slide
+
+        known = [folder / DATABASE, folder / "opsin" / DATABASE]
+        if not any(path.is_file() for path in known) and not any(is_slide(path) for path in folder.iterdir()):
+            self.window.messages.warning(
+                f"{folder} is no workspace and holds no slides; File › New workspace makes one there."
+            )
+            return
+        if (
+            not known[0].is_file()
+            and self.window.workspace is not None
+            and not self.window.close_workspace(start=False)
+        ):
+            return
+        self.window.open_paths([folder])
 
     def ask_new_workspace(self) -> None:
         folder = QFileDialog.getExistingDirectory(self.window, "Folder of the new workspace", self.window.last_folder())

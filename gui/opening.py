@@ -96,20 +96,19 @@ def make_sample(folder: Path) -> Iterator[tuple[int, int, str]]:
 
 
 def build_sample_workspace(folder: Path, made: list[Any]) -> None:
-    """Make the workspace of made slides: labels, splits, and exact outlines on the first two with lesions."""
+    """Make the workspace of made slides: labels, splits, and exact outlines on the first two with lesions to train on."""
     from ..engine.workspace import Workspace
 
     with Workspace.open_or_create(folder) as workspace:
-        items = workspace.add([slide.path for slide in made])
-        outlined = 0
-        for slide, item in zip(made, items):
-            positive = bool(slide.polygons)
-            workspace.update(item.id, label="positive" if positive else "negative")
-            if positive and outlined < 2:
-                outlined += 1
-                store = workspace.labels(item)
-                store.polygons([([ring], 1) for ring in slide.polygons], text="Sample outlines")
-                store.flush()
-                workspace.update(item.id, outlined=True)
-                workspace.update_marked(item.id)
+        polygons = {}
+        for slide, item in zip(made, workspace.add([slide.path for slide in made])):
+            workspace.update(item.id, label="positive" if slide.polygons else "negative")
+            polygons[item.id] = slide.polygons
         workspace.assign_splits(val=0.34)
+        training = [item for item in workspace.items() if item.split == "train" and polygons.get(item.id)]
+        for item in training[:2]:
+            store = workspace.labels(item)
+            store.polygons([([ring], 1) for ring in polygons[item.id]], text="Sample outlines")
+            store.flush()
+            workspace.update(item.id, outlined=True)
+            workspace.update_marked(item.id)

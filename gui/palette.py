@@ -80,10 +80,10 @@ def entries(book: ActionBook) -> list[Entry]:
 
 
 def ranked(query: str, candidates: list[Entry]) -> list[Entry]:
-    """Return the entries that fit, best first; what can be run comes before what cannot."""
+    """Return the entries that fit, best first; of those that fit alike, what can be run comes first."""
     scored = [(score(query, f"{e.text} {e.where}"), place, e) for place, e in enumerate(candidates)]
     fitting = [entry for entry in scored if entry[0] > 0]
-    return [entry for _, _, entry in sorted(fitting, key=lambda s: (bool(s[2].reason), -s[0], s[1]))]
+    return [entry for _, _, entry in sorted(fitting, key=lambda s: (3.0 * bool(s[2].reason) - s[0], s[1]))]
 
 
 class CommandPalette(QDialog):

@@ -103,7 +103,7 @@ class MainWindow(QMainWindow):
         column.addWidget(self.stack, 1)
         self.setCentralWidget(middle)
         self.start = StartPage()
-        self.start.open_requested.connect(self.open_workspace)
+        self.start.open_requested.connect(lambda folder: self.open_workspace(folder, create=False))
         self.start.forget_requested.connect(self._forget)
         self.start.cancel_requested.connect(self._cancel_sample)
         self.stack.addWidget(self.start)
@@ -187,8 +187,8 @@ class MainWindow(QMainWindow):
             items = self.workspace.items() if self.workspace is not None else []
             self.exchange.import_file(path, next((item for item in items if item.name == path.stem), None))
 
-    def open_workspace(self, folder: Path, show: bool = True) -> bool:
-        """Open the workspace in `folder`, or make one there; `show` its last slide. False when that failed."""
+    def open_workspace(self, folder: Path, show: bool = True, create: bool = True) -> bool:
+        """Open the workspace in `folder` and `show` its last slide; `create` it when there is none. False = failed."""
         from ..engine.recent import remember
         from ..engine.workspace import Workspace
 
@@ -198,7 +198,7 @@ class MainWindow(QMainWindow):
         if not self.close_workspace(start=False):
             return False
         try:
-            self.workspace = Workspace.open_or_create(folder)
+            self.workspace = Workspace.open_or_create(folder) if create else Workspace.open(folder)
             remember(self.workspace.folder)
         except (OpsinError, OSError) as error:
             self.messages.error(error)

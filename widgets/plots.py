@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from html import escape
+from importlib import import_module
 from itertools import pairwise
+from threading import Thread
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QPointF, QRectF, QSize, Qt
+from qtpy.QtCore import QObject, QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QFont, QPainter, QPaintEvent, QPen, QPolygonF, QShowEvent
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
@@ -23,6 +26,33 @@ CURVE_COLORS = {
     True: ("#6CB8EE", "#F09A5B", "#4FCBA3", "#E39AC4", "#E9C46A", "#A9B3BF"),
 }
 """Okabe and Ito's hues, darkened or lightened until they can be read on the theme's ground."""
+
+
+class _Loader(QObject):
+    """Imports pyqtgraph once, in a thread: a third of a second that the window must not stand still for."""
+
+    ready = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.module: Any = None
+        self._asked = False
+
+    def load(self) -> None:
+        """Start the import; `ready` is emitted when `module` is there."""
+        if not self._asked:
+            self._asked = True
+            Thread(target=self._import, name="pyqtgraph", daemon=True).start()
+
+    def _import(self) -> None:
+        self.module = import_module("pyqtgraph")
+        self.ready.emit()  # received on the window's thread
+
+
+@cache
+def plot_loader() -> _Loader:
+    """Return the one loader of the application."""
+    return _Loader()
 
 
 Curve = tuple[Sequence[float], Sequence[float]]
@@ -66,6 +96,7 @@ class CurvePlot(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName(f"Plot: {title}")
         theme_changed().connect(self._recolor)
+        plot_loader().ready.connect(self._loaded)
 
     def sizeHint(self) -> QSize:
         return QSize(320, 164)
@@ -80,9 +111,16 @@ class CurvePlot(QWidget):
         super().showEvent(event)
         self._draw()
 
+    def _loaded(self) -> None:
+        if self.isVisible():
+            self._draw()
+
     def _draw(self) -> None:
         if self._plot is None:
             if not self._data:
+                return
+            if plot_loader().module is None:
+                plot_loader().load()
                 return
             self._make_plot()
         shades = CURVE_COLORS[colors().dark]
@@ -105,9 +143,7 @@ class CurvePlot(QWidget):
         self.legend.setText("&nbsp;&nbsp; ".join(words))
 
     def _make_plot(self) -> None:
-        import pyqtgraph as pg
-
-        self._plot = pg.PlotWidget()
+        self._plot = plot_loader().module.PlotWidget()
         self._plot.setMenuEnabled(False)
         self._plot.hideButtons()
         self._plot.setMouseEnabled(x=False, y=False)
@@ -121,9 +157,7 @@ class CurvePlot(QWidget):
         self._recolor()
 
     def _pen(self, shade: str) -> Any:
-        import pyqtgraph as pg
-
-        return pg.mkPen(shade, width=1.6)
+        return plot_loader().module.mkPen(shade, width=1.6)
 
     def _recolor(self) -> None:
         if self._plot is None:

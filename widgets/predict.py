@@ -22,6 +22,7 @@ from ..engine.errors import OpsinError
 from ..engine.jobs import Job, JobSpec
 from ..engine.method import get_method, method_names
 from ..engine.verbs import CHECKPOINT
+from .background import Relay
 from .buttons import Disclosure
 from .editors import QuietComboBox
 from .forms import SettingsForm
@@ -57,7 +58,7 @@ class PredictBox(QWidget):
         self._taken: dict[str, int] = {}
         self._maps: dict[tuple[str, str], str] = {}
         self._build()
-        jobs.added.connect(self._on_added)
+        self._relay = Relay(self._on_added, jobs.added, parent=self)
 
     def _build(self) -> None:
         column = QVBoxLayout(self)
@@ -208,7 +209,7 @@ class PredictBox(QWidget):
         return JobSpec("predict", self._method, arguments, self.device.currentData() or "auto", f"Predict {title}")
 
     def _on_added(self, job: Job) -> None:
-        job.changed.connect(lambda what: self._on_job(job, what))
+        Relay(lambda what: self._on_job(job, what), job.changed, parent=self)
         if job.spec.verb == "predict":
             self._show(job)
 

@@ -48,7 +48,6 @@ class ResultsPanel(QWidget):
     workspace : the open `Workspace`, or None.
     jobs : the queue, see `gui/jobs.py`.
     view : model of the slide view, or None.
-    live : what brings growing results onto the view, when somebody else has it already; else the panel makes one.
 
     Signals
     -------
@@ -62,7 +61,6 @@ class ResultsPanel(QWidget):
         workspace: Any,
         jobs: Any,
         view: SlideViewModel | None = None,
-        live: LiveLayers | None = None,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -70,7 +68,6 @@ class ResultsPanel(QWidget):
         self.jobs = jobs
         self.view: SlideViewModel | None = None
         self.live: LiveLayers | None = None
-        self._given_live = live
         self.item: str | None = None
         self.threshold = 0.5
         self._run = ""
@@ -182,9 +179,9 @@ class ResultsPanel(QWidget):
     def set_view(self, view: SlideViewModel | None) -> None:
         """Show results on this slide view."""
         self.view = self.predictor.view = view
-        self.live = LiveLayers(self.jobs, view) if view is not None and self._given_live is None else None
+        self.live = LiveLayers(self.jobs, view) if view is not None else None
         if view is not None:
-            view.events.overlays.connect(lambda *_: self._show_layers())
+            self._overlays = Relay(lambda _: self._show_layers(), view.events.overlays, parent=self)
         self._show_layers()
         self._enable()
 

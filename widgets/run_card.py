@@ -20,8 +20,9 @@ from qtpy.QtWidgets import (
 )
 
 from ..engine.jobs import Job
+from .background import Relay
 from .buttons import Disclosure
-from .plots import CurvePlot
+from .plots import CurvePlot, plot_loader
 from .texts import ErrorLabel, MutedLabel
 from .theme import colors
 
@@ -69,6 +70,7 @@ class RunCard(QFrame):
         self.job: Job | None = None
         self.resumable = False
         self._dirty: set[str] = set()
+        self._relay: Relay | None = None
         self._logged = ""
         self._last_beat = 0.0
         self._build()
@@ -209,8 +211,9 @@ class RunCard(QFrame):
         ----------
         resumable : the run is not at work and can go on: offer that.
         """
-        if self.job is not None:
-            self.job.changed.disconnect(self._changed)
+        if self._relay is not None:
+            self._relay.drop()
+            self._relay = None
         self.job, self.resumable = job, resumable
         self._logged = ""
         self._last_beat = 0.0
@@ -219,7 +222,8 @@ class RunCard(QFrame):
         self.title.setText(title or (job.spec.title if job else ""))
         self.title.setToolTip(self.title.text())
         if job is not None:
-            job.changed.connect(self._changed)
+            plot_loader().load()
+            self._relay = Relay(self._changed, job.changed, parent=self)
             self._dirty = {"state", "phase", "progress", "metrics", "log", "heartbeat"}
             self.update_now()
 

@@ -33,7 +33,7 @@ from ..engine.jobs import Job
 from ..engine.replay import INTERRUPTED, EventFile, job_of, resumable, resume_spec, thin
 from ..engine.runs import FINAL
 from ..engine.verbs import CHECKPOINT, command_line
-from .background import in_background
+from .background import Relay, in_background
 from .buttons import IconButton
 from .run_card import STATE_WORDS, RunCard, state_color
 from .texts import ErrorLabel, MutedLabel
@@ -170,12 +170,9 @@ class RunPanel(QWidget):
         self._soon.setSingleShot(True)
         self._soon.setInterval(100)
         self._soon.timeout.connect(self.refresh)
-        jobs.added.connect(self._on_added)
-        for signal in ("finished", "changed"):
-            if hasattr(jobs, signal):
-                getattr(jobs, signal).connect(lambda *_: self._soon.start())
-        for job in jobs.jobs:
-            job.changed.connect(self._on_job)
+        self._added = Relay(self._on_added, jobs.added, parent=self)
+        self._order = Relay(lambda _: self._soon.start(), jobs.finished, jobs.changed, parent=self)
+        self._states = Relay(self._on_job, *(job.changed for job in jobs.jobs), parent=self)
         self.set_workspace(workspace)
 
     # ---- the parts --------------------------------------------------------------------------------------
@@ -331,7 +328,7 @@ class RunPanel(QWidget):
         self._show_selected()
 
     def _on_added(self, job: Job) -> None:
-        job.changed.connect(self._on_job)
+        self._states.listen(job.changed)
         self.choose(job)
 
     def _on_job(self, what: set[str]) -> None:

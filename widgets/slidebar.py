@@ -43,6 +43,7 @@ class SlideBar(QFrame):
         super().__init__(parent)
         self.model = model
         self._quiet = False
+        self._narrow: int | None = None
         self.setProperty("kind", "bar")
         row = QHBoxLayout(self)
         row.setContentsMargins(theme.PAD, theme.TIGHT, theme.GAP, theme.TIGHT)
@@ -79,6 +80,23 @@ class SlideBar(QFrame):
         for box in (self.label, self.split):
             box.setFixedWidth(theme.px(112))
         self.setFixedHeight(theme.px(42))
+        self._narrow = None
+        self._fit()
+
+    def resizeEvent(self, event: Any) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Shorten the tick box, then hide the split and the tick box where the bar is narrow: the menu has them too."""
+        width = self.width() / theme.text_scale()
+        narrow = 0 if width >= 560 else 1 if width >= 450 else 2 if width >= 340 else 3
+        if narrow == self._narrow:
+            return
+        self._narrow = narrow
+        self.outlined.setText("Outlined completely" if narrow == 0 else "Outlined")
+        self.split.setVisible(narrow < 2)
+        self.outlined.setVisible(narrow < 3)
 
     def set_item(self, item: Item | None) -> None:
         """Show what is known of this slide."""

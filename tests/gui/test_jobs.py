@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from opsin.engine import worker
 from opsin.engine.jobs import JobSpec
 from opsin.engine.replay import EventFile, job_of, state_of, thin

@@ -139,6 +139,7 @@ def test_curves_are_drawn_only_while_visible(card, job, event, qtbot):
     assert card.loss._plot is None
     card.show()
     assert card.loss.isVisible()
+    qtbot.waitUntil(lambda: card.loss._plot is not None and card.metrics._plot is not None)
     assert len(card.loss._items["loss"].getData()[0]) == 50
     assert list(card.metrics._items) == ["dice"]
 
@@ -189,6 +190,7 @@ def test_a_curve_plot_survives_a_change_of_theme(qtbot):
     qtbot.addWidget(plot)
     plot.show()
     plot.set_curves({"loss": ([0, 1, 2], [3.0, 2.0, 1.0])})
+    qtbot.waitUntil(lambda: plot._plot is not None)
     light = plot.grab().toImage().pixelColor(60, 60)
     application = QApplication.instance()
     apply_theme(application, "dark")

@@ -1,5 +1,7 @@
 """The slide view shows what the slide holds: exact at 1:1, never blank, the point under the pointer stays."""
 
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -385,3 +387,8 @@ def test_pressing_two_buttons_does_not_mix_moving_and_painting(view, tmp_path):
         store.flush()
         assert not store.can_undo
         view.model.set_slide(None)
+
+
+def test_the_model_knows_no_qt():
+    code = "import sys, opsin.widgets.slide as s; s.SlideViewModel(); sys.exit('PySide6' in sys.modules or 'qtpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -20,7 +20,7 @@ from ...engine.tiles import TILE, TilePyramid
 Key = tuple[int, int, int]  # level, row, column
 Rect = tuple[float, float, float, float]  # x, y, width, height in level-0 pixels
 Point = tuple[float, float]
-KEPT = 160  # coloured tiles of 1 MB per layer
+KEPT = 64  # coloured tiles of 1 MB per layer; more where more are in sight at once
 
 
 @dataclass
@@ -80,6 +80,7 @@ class PyramidLayer:
         self.base_level = source.base.bit_length() - 1
         self._table = table.astype(np.uint32)
         self._pictures: OrderedDict[Key, _Picture] = OrderedDict()
+        self.kept = KEPT
 
     def level(self, k: int) -> int:
         """The pyramid level to draw where the slide is drawn with 2**k level-0 pixels per tile pixel."""
@@ -139,7 +140,7 @@ class PyramidLayer:
         picture = self._pictures.get(key)
         if picture is None:
             picture = self._pictures[key] = _Picture()
-            while len(self._pictures) > KEPT:
+            while len(self._pictures) > self.kept:
                 self._pictures.popitem(last=False)
         else:
             self._pictures.move_to_end(key)

@@ -237,7 +237,9 @@ class Scene:
         level = layer.level(self.k)
         step = layer.step(level)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, smooth and self.scale * step < 1)
-        for key in layer.keys(level, rect):
+        keys = layer.keys(level, rect)
+        layer.kept = max(layer.kept, len(keys) + 16)
+        for key in keys:
             if layer.ready(key) or time.perf_counter() < self._deadline:
                 image = layer.image(key)
             else:

@@ -22,7 +22,7 @@ from ...engine.tiles import TILE
 Key = tuple[int, int, int]  # k, row, column
 BASE: Key = (-1, 0, 0)  # the whole slide, small: what is shown until tiles arrive
 BASE_SIZE = 1024
-KEPT = 320 << 20  # bytes of decoded tiles; a full 4K screen needs about 120 MB
+KEPT = 256 << 20  # bytes of decoded tiles; a full 4K screen needs about 120 MB
 _AT_ONCE = 4  # a tile is read in one go when its source is at most this many times as wide
 
 
