@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import yaml
+
 from opsin.engine.cli import main
 from opsin.engine.method import get_method, method_names
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from opsin.engine.convert import convert
 from opsin.engine.errors import AnnotationError
 from opsin.engine.labels.classes import DEFAULT_CLASSES

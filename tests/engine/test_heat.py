@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from opsin.engine.data.slides import Level, Slide
 from opsin.engine.errors import Cancelled, SlideError
 from opsin.engine.methods.hybrid_wsi import merge

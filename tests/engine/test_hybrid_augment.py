@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageEnhance
+
 from opsin.engine.methods.hybrid_wsi.augment import (
     augment,
     brightness,
@@ -12,7 +14,6 @@ from opsin.engine.methods.hybrid_wsi.augment import (
     window_in,
 )
 from opsin.engine.methods.hybrid_wsi.losses import IGNORED, pixel_loss
-from PIL import Image, ImageEnhance
 
 
 @pytest.fixture

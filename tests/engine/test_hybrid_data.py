@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from opsin.engine.errors import RunError
 from opsin.engine.labels.classes import DEFAULT_CLASSES
 from opsin.engine.labels.store import LabelStore
@@ -17,7 +19,6 @@ from opsin.engine.methods.hybrid_wsi.made import MadeSample
 from opsin.engine.methods.hybrid_wsi.settings import HybridRecipe
 from opsin.engine.methods.hybrid_wsi.tiles import EStep, Mix, Opened, Window, fine_windows, label_blocks, quantised
 from opsin.engine.workspace import Workspace
-from PIL import Image
 
 STATES = class_states(DEFAULT_CLASSES)
 RECIPE = HybridRecipe(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from opsin.engine.checkpoints import Checkpoint
 from opsin.engine.errors import RunError
 from opsin.engine.labels.store import LabelStore
@@ -215,9 +216,10 @@ def test_an_unreadable_slide_is_listed_and_the_others_train(tmp_path):
 
 def test_a_correction_made_meanwhile_enters_with_the_next_round(tmp_path):
     """What the user paints during round 0 is trained on in round 1, and the run keeps both versions."""
+    from PIL import Image
+
     from opsin.engine.methods.hybrid_wsi.data import open_data
     from opsin.engine.workspace import Workspace
-    from PIL import Image
 
     made = Few(tmp_path / "made")
     paths = []

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from opsin.engine.labels.journal import APPLIED, COLUMNS, UNDONE, Operation
 from opsin.engine.labels.store import LabelStore
 

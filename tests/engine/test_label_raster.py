@@ -5,6 +5,7 @@ import pytest
 import shapely
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from opsin.engine.labels.raster import Polygons, Spans, Stroke, raster, raster_polygon, raster_stroke
 
 FRACTIONS = st.sampled_from([1, 2, 256])  # coordinates on pixel corners, on centres, anywhere

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from opsin.engine.errors import LabelError
 from opsin.engine.labels.journal import Operation
 from opsin.engine.labels.raster import raster_polygon, raster_stroke

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import cohen_kappa_score, roc_auc_score, roc_curve
+
 from opsin.engine.metrics.froc import SlideDetections, froc, lesions, matched
 from opsin.engine.metrics.kappa import quadratic_kappa
 from opsin.engine.metrics.roc import at_threshold, auc, auc_interval, curve, full_sensitivity
 from opsin.engine.metrics.segmentation import Overlap
-from sklearn.metrics import cohen_kappa_score, roc_auc_score, roc_curve
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+
 from opsin.engine.errors import Cancelled, OpsinError, RunError
 from opsin.engine.files import replacing, write_json
 from opsin.engine.runs import Run, new_folder, plain, read_lines, read_record

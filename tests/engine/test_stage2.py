@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+
 from opsin.engine.methods.hybrid_wsi.evaluate import node_metrics, slide_metrics
 from opsin.engine.methods.hybrid_wsi.forest import forest_probabilities, heat_features, patient_stage
 from opsin.engine.methods.hybrid_wsi.heat import TileScore

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from opsin.engine.errors import LabelError
 from opsin.engine.tiles import SMALL, TILE, TilePyramid, pack, unpack
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from opsin.engine.errors import RunError
 from opsin.engine.runs import Run
 from opsin.engine.training import fit

@@ -5,10 +5,11 @@ import threading
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from opsin.engine.errors import WorkspaceError
 from opsin.engine.labels.classes import LabelClass
 from opsin.engine.workspace import DATABASE, Workspace
-from PIL import Image
 
 
 def _picture(path, seed=0, size=(90, 60)):
