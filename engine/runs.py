@@ -47,6 +47,14 @@ if TYPE_CHECKING:
 Event = dict[str, Any]
 Sink = Callable[[Event], None]
 FINAL = ("done", "stopped", "cancelled", "failed")
+RECORD: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("method", "verb", "state", "device", "command", "data"), str),
+    **dict.fromkeys(("created", "updated", "process_started"), (int, float)),
+    **dict.fromkeys(("recipe", "metrics"), dict),
+    "preset": (str, type(None)),
+    "pid": int,
+}
+"""Fields of ``run.json`` that others build on, and what they must be where they stand there."""
 LIBRARIES = (
     "opsin",
     "torch",
@@ -289,12 +297,20 @@ def _version(name: str) -> str | None:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Return the content of ``run.json``; `RunError` when the folder is no run."""
+    """Return the content of ``run.json``; `RunError` when the folder is no run, or the file is damaged or of another kind."""
     path = Path(folder) / "run.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{folder} is not a run folder: {path.name} cannot be read ({error}).") from None
+    except RecursionError:
+        raise RunError(f"{folder} is not a run folder: {path.name} is nested too deeply.") from None
+    if not isinstance(record, dict) or not record.keys() & {"method", "state", "created"}:
+        raise RunError(f"{folder} is not a run folder: {path.name} does not describe a run.")
+    for name, kind in RECORD.items():
+        if name in record and (not isinstance(record[name], kind) or isinstance(record[name], bool)):
+            raise RunError(f"{path} is damaged: '{name}' is {str(record[name])[:40]!r}; restore it from a backup.")
+    return record
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

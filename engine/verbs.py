@@ -108,7 +108,7 @@ def alive(record: dict[str, Any]) -> bool:
     try:
         process = psutil.Process(record["pid"])
         return abs(process.create_time() - record["process_started"]) < 2 and process.pid != os.getpid()
-    except (psutil.Error, KeyError):
+    except (psutil.Error, KeyError, ValueError, OverflowError):  # the last two: no number of a process
         return False
 
 

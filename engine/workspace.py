@@ -9,54 +9,27 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import random
 import sqlite3
-import threading
 import time
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from psygnal import Signal
 from pydantic import BaseModel
 
 from .data.slides import Slide, is_slide, open_slide
-from .errors import OpsinError, WorkspaceError
+from .database import DATABASE, Database
+from .errors import OpsinError, RunError, WorkspaceError
 from .files import replacing
 from .labels.classes import DEFAULT_CLASSES, LabelClass, locked_values
 from .labels.store import LabelStore
-from .runs import FINAL, new_folder
+from .runs import FINAL, new_folder, read_record
+from .slide_table import SlideLabel, Split, read_slide_table, shared_out
 
-SCHEMA_VERSION = 1
-DATABASE = "opsin.sqlite"
-SlideLabel = Literal["positive", "negative"]
-Split = Literal["train", "val", "test"]
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS item(id TEXT PRIMARY KEY, position INTEGER, path TEXT NOT NULL, name TEXT NOT NULL, label TEXT,
-    split TEXT, patient TEXT, outlined INTEGER NOT NULL DEFAULT 0, mpp REAL, width INTEGER NOT NULL, height INTEGER NOT NULL,
-    slide_mpp REAL, fingerprint TEXT NOT NULL, marked REAL NOT NULL DEFAULT 0);
-CREATE TABLE IF NOT EXISTS class(value INTEGER PRIMARY KEY, position INTEGER, json TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS setting(key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS score(run TEXT, item TEXT, score REAL, json TEXT NOT NULL, time REAL, PRIMARY KEY(run, item));
-"""
 COLUMNS = "id, path, name, label, split, patient, outlined, mpp, width, height, slide_mpp, fingerprint, marked"
-POSITIVE_WORDS = {
-    "1",
-    "positive",
-    "pos",
-    "tumor",
-    "tumour",
-    "true",
-    "yes",
-    "itc",
-    "micro",
-    "macro",
-    "malignant",
-}
-NEGATIVE_WORDS = {"0", "negative", "neg", "normal", "false", "no", "benign"}
 
 
 class Item(BaseModel):
@@ -92,12 +65,11 @@ class Workspace:
     changed = Signal(str)
     """What changed: "items", "classes", "scores", "settings"."""
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, folder: Path, database: Database) -> None:
         self.folder = Path(folder)
         self.rejected: list[tuple[str, str]] = []
         """(path, sentence) of what the last `add` could not take."""
-        self._connection = connection
-        self._lock = threading.RLock()
+        self._database = database
         self._stores: dict[str, LabelStore] = {}
 
     # ---- opening ----------------------------------------------------------------------------------------------------
@@ -111,14 +83,12 @@ class Workspace:
         try:
             for name in ("labels", "runs", "thumbnails", "heatmaps"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
-            connection = _connect(folder / DATABASE)
-            connection.executescript(SCHEMA)
-            connection.execute("INSERT INTO setting VALUES('schema', ?)", (json.dumps(SCHEMA_VERSION),))
+            database = Database.create(folder)
         except (OSError, sqlite3.Error) as error:
             raise WorkspaceError(
                 f"A workspace cannot be made in {folder}: {error}; choose a folder you may write to."
             ) from None
-        workspace = cls(folder, connection)
+        workspace = cls(folder, database)
         workspace.set_classes(DEFAULT_CLASSES)
         return workspace
 
@@ -126,21 +96,7 @@ class Workspace:
     def open(cls, folder: Path) -> Workspace:
         """Open a workspace; `WorkspaceError` when the folder is none, is damaged or was made by a newer Opsin."""
         folder = Path(folder).resolve()
-        if not (folder / DATABASE).exists():
-            raise WorkspaceError(f"{folder} is no Opsin workspace (it has no {DATABASE}).")
-        connection = None
-        try:
-            connection = _connect(folder / DATABASE)
-            row = connection.execute("SELECT value FROM setting WHERE key = 'schema'").fetchone()
-            version = json.loads(row[0])
-        except (sqlite3.Error, TypeError, ValueError) as error:
-            if connection is not None:
-                connection.close()
-            raise WorkspaceError(f"{folder / DATABASE} cannot be read ({error}); restore it from a backup.") from None
-        if version > SCHEMA_VERSION:
-            connection.close()
-            raise WorkspaceError(f"{folder} was made by a newer Opsin (version {version}); update Opsin to open it.")
-        return cls(folder, connection)
+        return cls(folder, Database.open(folder))
 
     @classmethod
     def open_or_create(cls, folder: Path) -> Workspace:
@@ -160,8 +116,7 @@ class Workspace:
             except OpsinError as error:
                 problem = error
         self._stores.clear()
-        with self._lock:
-            self._connection.close()
+        self._database.close()
         if problem is not None:
             raise problem
 
@@ -209,7 +164,7 @@ class Workspace:
 
     def _add(self, path: Path, slide: Slide) -> Item:
         fingerprint = slide.fingerprint()
-        with self._lock:
+        with self._database.lock:
             rows = self._select(f"SELECT {COLUMNS} FROM item WHERE fingerprint = ?", (fingerprint,))
             if rows:
                 item = _item(rows[0])
@@ -277,67 +232,26 @@ class Workspace:
         return open_slide(self.slide_path(item), mpp=item.mpp)
 
     def import_labels_csv(self, path: Path) -> tuple[int, list[str]]:
-        """Read slide labels from a table; return how many slides were found and the rows that fit none.
-
-        The first column names the slide (file name or stem); the others are found by their header: ``label`` (or class,
-        stage, type; without a header the second column), ``split``, ``patient``.
-        """
-        try:
-            with Path(path).open(newline="", encoding="utf-8-sig") as file:
-                rows = [row for row in csv.reader(file) if row]
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise WorkspaceError(f"{path} cannot be read as a table ({error}).") from None
-        if not rows or len(rows[0]) < 2:
-            raise WorkspaceError(f"{path} needs at least two columns: the slide's name and its label.")
-        head = [cell.strip().lower() for cell in rows[0]]
-        columns = {"label": 1}
-        if _slide_label(head[1]) is None and any(h in ("label", "class", "stage", "type") for h in head):
-            for field, names in {
-                "label": ("label", "class", "stage", "type"),
-                "split": ("split",),
-                "patient": ("patient",),
-            }.items():
-                place = next((i for i, cell in enumerate(head) if i and cell in names), None)
-                if place is not None:
-                    columns[field] = place
-            rows = rows[1:]
+        """Read slide labels from a table (`slide_table.py`); return how many slides were found and the rows that fit none."""
+        rows = read_slide_table(path)
         by_name: dict[str, Item] = {}
         for item in self.items():
             by_name[item.name.lower()] = by_name[Path(item.path).name.lower()] = item
         count, unknown = 0, []
-        for row in rows:
-            found = by_name.get(row[0].strip().lower()) or by_name.get(Path(row[0].strip()).stem.lower())
-            cells = {field: row[place].strip() for field, place in columns.items() if place < len(row)}
-            changes: dict[str, Any] = {}
-            label = _slide_label(cells.get("label", ""))
-            if label is not None:
-                changes["label"] = label
-            if cells.get("split", "").lower() in ("train", "val", "test"):
-                changes["split"] = cells["split"].lower()
-            if cells.get("patient"):
-                changes["patient"] = cells["patient"]
-            if found is None or not changes:
-                unknown.append(", ".join(row))
+        for name, says, text in rows:
+            found = by_name.get(name.lower()) or by_name.get(Path(name).stem.lower())
+            if found is None or not says:
+                unknown.append(text)
                 continue
-            self.update(found.id, **changes)
+            self.update(found.id, **says)
             count += 1
         return count, unknown
 
     def assign_splits(self, seed: int = 0, val: float = 0.2, test: float = 0.0) -> None:
         """Share slides out to train, val and test at random, keeping all slides of a patient together."""
-        groups: dict[str, list[Item]] = {}
-        for item in self.items():
-            groups.setdefault(item.patient or f"slide {item.name} {item.id}", []).append(item)
-        generator = random.Random(seed)
-        for label in ("positive", "negative", None):
-            # stratified: a patient counts as positive when one of the slides is
-            names = sorted(n for n, items in groups.items() if _group_label(items) == label)
-            generator.shuffle(names)
-            for number, name in enumerate(names):
-                place = (number + 0.5) / len(names)
-                split = "val" if place < val else "test" if place < val + test else "train"
-                for item in groups[name]:
-                    self._execute("UPDATE item SET split = ? WHERE id = ?", (split, item.id))
+        with self._database.transaction():
+            for id, split in shared_out(self.items(), seed, val, test):
+                self._execute("UPDATE item SET split = ? WHERE id = ?", (split, id))
         self.changed.emit("items")
 
     # ---- labels and classes -----------------------------------------------------------------------------------------
@@ -350,7 +264,7 @@ class Workspace:
 
     def labels(self, item: Item) -> LabelStore:
         """Return the slide's label store, open for writing; one per item and process, closed with the workspace."""
-        with self._lock:
+        with self._database.lock:
             store = self._stores.get(item.id)
             if store is None:
                 store = LabelStore.open_or_create(self._label_path(item.id), item.width, item.height)
@@ -384,18 +298,11 @@ class Workspace:
         for field in ("value", "name"):
             if len({getattr(item, field) for item in classes}) != len(classes):
                 raise WorkspaceError(f"Two classes have the same {field}.")
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._connection.execute("DELETE FROM class")
-                self._connection.executemany(
-                    "INSERT INTO class VALUES(?, ?, ?)",
-                    [(item.value, place, item.model_dump_json()) for place, item in enumerate(classes)],
-                )
-                self._connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                self._connection.execute("ROLLBACK")
-                raise WorkspaceError(f"The classes cannot be saved in {self.folder}: {error}.") from None
+        with self._database.lock:
+            with self._database.transaction():
+                self._execute("DELETE FROM class")
+                for place, item in enumerate(classes):
+                    self._execute("INSERT INTO class VALUES(?, ?, ?)", (item.value, place, item.model_dump_json()))
             for store in self._stores.values():
                 store.protected = locked_values(classes)
         self.changed.emit("classes")
@@ -418,17 +325,21 @@ class Workspace:
         return new_folder(self.folder / "runs", method)
 
     def runs(self) -> list[dict[str, Any]]:
-        """Return ``run.json`` of every run, newest first, each with "folder"; unreadable ones say so in "state"."""
+        """Return ``run.json`` of every run, newest first, each with "folder".
+
+        A run whose ``run.json`` is damaged or of another kind has the state "unreadable" and an "error": one sentence.
+        """
         from .verbs import alive
 
         found = []
         for path in sorted((self.folder / "runs").glob("*/run.json"), reverse=True):
+            record: dict[str, Any]
             try:
-                record = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                record = {"state": "unreadable"}
-            if record.get("state") not in (*FINAL, "unreadable") and not alive(record):
-                record["state"] = "interrupted"
+                record = read_record(path.parent)
+                if record.get("state") not in FINAL:
+                    record["state"] = record.get("state", "starting") if alive(record) else "interrupted"
+            except RunError as error:
+                record = {"state": "unreadable", "error": str(error)}
             found.append({**record, "folder": str(path.parent)})
         return found
 
@@ -477,25 +388,10 @@ class Workspace:
         return str(path)
 
     def _select(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
-        with self._lock:
-            try:
-                return self._connection.execute(statement, values).fetchall()
-            except sqlite3.Error as error:
-                raise WorkspaceError(f"{self.folder / DATABASE} cannot be read: {error}.") from None
+        return self._database.select(statement, values)
 
     def _execute(self, statement: str, values: Sequence[Any] = ()) -> None:
-        with self._lock:
-            try:
-                self._connection.execute(statement, values)
-            except sqlite3.Error as error:
-                raise WorkspaceError(f"{self.folder / DATABASE} cannot be written: {error}.") from None
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
+        self._database.execute(statement, values)
 
 
 def _item(row: Sequence[Any]) -> Item:
@@ -507,13 +403,3 @@ def _slide_files(paths: Iterable[Path]) -> list[Path]:
     for path in map(Path, paths):
         files += sorted(p for p in path.iterdir() if p.is_file() and is_slide(p)) if path.is_dir() else [path]
     return files
-
-
-def _slide_label(text: str) -> SlideLabel | None:
-    word = text.strip().lower()
-    return "positive" if word in POSITIVE_WORDS else "negative" if word in NEGATIVE_WORDS else None
-
-
-def _group_label(items: Sequence[Item]) -> SlideLabel | None:
-    labels = {item.label for item in items}
-    return "positive" if "positive" in labels else "negative" if "negative" in labels else None

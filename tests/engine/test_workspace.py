@@ -150,6 +150,15 @@ def test_folders_that_are_no_workspace(tmp_path):
         Workspace.open(tmp_path)
 
 
+def test_opening_what_is_no_longer_there_makes_nothing(tmp_path):
+    with pytest.raises(WorkspaceError, match="was moved or deleted, or its disk is not connected"):
+        Workspace.open(tmp_path / "gone" / "space")
+    (tmp_path / "emptied").mkdir()
+    with pytest.raises(WorkspaceError, match="is no Opsin workspace"):
+        Workspace.open(tmp_path / "emptied")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["emptied"]
+
+
 def test_workspace_of_a_newer_opsin_is_refused(workspace):
     workspace._execute("UPDATE setting SET value = '99' WHERE key = 'schema'")
     workspace.close()
@@ -162,3 +171,44 @@ def test_runs_of_dead_processes_are_interrupted(workspace):
     (folder / "run.json").write_text('{"state": "running", "pid": 999999999, "process_started": 1.0}')
     (workspace.new_run_folder("hybrid_wsi") / "run.json").write_text('{"sta')
     assert sorted(run["state"] for run in workspace.runs()) == ["interrupted", "unreadable"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1, 2]",
+        '"a text"',
+        "null",
+        "{}",
+        '{"state": "done", "meth',
+        '{"state": ["done"], "method": "hybrid_wsi"}',
+        '{"state": "done", "created": "yesterday"}',
+        '{"state": "done", "created": true}',
+        '{"state": "done", "metrics": [1, 2]}',
+        '{"state": "done", "recipe": "tiny"}',
+        '{"state": "running", "pid": "12", "process_started": 1.0}',
+        '{"state": "done", "method": 7}',
+        '{"steps": 3, "epochs": 5}',
+        "[" * 100_000,
+        "\ufffe\x00",
+    ],
+    ids=range(15),
+)
+def test_a_run_that_cannot_be_read_is_listed_with_one_sentence_beside_the_others(workspace, text):
+    good, bad = workspace.new_run_folder("good"), workspace.new_run_folder("bad")
+    (good / "run.json").write_text('{"state": "done", "method": "hybrid_wsi", "created": 5.0}')
+    (bad / "run.json").write_text(text, encoding="utf-16")
+    found = {run["folder"]: run for run in workspace.runs()}
+    assert found[str(good)]["state"] == "done" and "error" not in found[str(good)]
+    assert found[str(bad)]["state"] == "unreadable"
+    (bad / "run.json").write_text(text, encoding="utf-8")
+    (run,) = (run for run in workspace.runs() if run["folder"] == str(bad))
+    assert run["state"] == "unreadable" and str(bad) in run["error"] and "\n" not in run["error"]
+    assert run.keys() == {"state", "error", "folder"}
+
+
+@pytest.mark.parametrize("pid", [-1, 0, 10**30])
+def test_a_run_with_an_impossible_process_is_interrupted(workspace, pid):
+    record = f'{{"state": "running", "pid": {pid}, "process_started": 1.0}}'
+    (workspace.new_run_folder("hybrid_wsi") / "run.json").write_text(record)
+    assert [run["state"] for run in workspace.runs()] == ["interrupted"]

@@ -59,7 +59,7 @@ def test_a_missing_workspace_says_so_and_can_be_forgotten(window, tmp_path):
     window.show_start()
     window.start.cards[0].click()
     assert window.workspace is None
-    assert "gone is no Opsin workspace" in window.banners.texts()[0]
+    assert "gone is not there" in window.banners.texts()[0]
     assert not (tmp_path / "gone").exists(), "nothing is made in its place"
     window.start.cards[0].forgotten.emit(tmp_path / "gone")
     assert recent_workspaces() == []
