@@ -343,7 +343,8 @@ def _open(path: Path, magic: bytes) -> Slide:
     reasons: list[str] = []
     suffix = path.suffix.lower()
     if magic[:4] in TIFF_MAGIC and suffix not in OPENSLIDE_SUFFIXES:
-        from .tiled_tiff import NotOurs, TiledTiffSlide
+        from .tiff_levels import NotOurs
+        from .tiled_tiff import TiledTiffSlide
 
         try:
             return TiledTiffSlide(path)

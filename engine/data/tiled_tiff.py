@@ -12,52 +12,26 @@ the GIL, so any number of threads may read at once. JPEG tiles come out bit-iden
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 
 from ..errors import SlideError
 from .slides import Level, Slide, mpp_of_resolution
+from .tiff_codecs import RGB, YCBCR, palette
+from .tiff_levels import NotOurs, Plane, ome_levels, ome_scale, page_levels, planes_of, positive_number
 
 # Vendors whose TIFFs need more than their tiles (overlaps, several areas, depths): OpenSlide knows them.
 _FOR_OPENSLIDE = ("ndpi", "scn", "bif", "philips")
 _CHANNEL_COLOURS = np.array(
     [[0, 0, 1], [0, 1, 0], [1, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]], np.float32
 )  # blue first: the nuclear stain is mostly channel 0
-_RGB, _YCBCR = 2, 6
-_JPEG = 7
-_OFFSETS = np.arange(256) - 128
-# What each chroma value adds to red (Cr), green (Cb, Cr; in 1/65536, half included) and blue (Cb).
-_CHROMA = (
-    np.round(1.402 * _OFFSETS).astype(np.int32),
-    np.round(-0.34414 * 65536 * _OFFSETS).astype(np.int32),
-    (np.round(-0.71414 * 65536 * _OFFSETS) + 32768).astype(np.int32),
-    np.round(1.772 * _OFFSETS).astype(np.int32),
-)
-_APERIO_JP2_YCBCR = 33003
 # Tiles of the coarsest level that the range of 16-bit slides is taken from.
 _SAMPLED_TILES = 64
-
-
-class NotOurs(Exception):
-    """The file is no tiled TIFF that this reader understands; the text says why."""
-
-
-@dataclass(frozen=True)
-class _Plane:
-    """One page, or one separate channel of it: where its tiles are and how one is decoded."""
-
-    offsets: np.ndarray  # int64 [tiles], bytes from the start of the file
-    counts: np.ndarray  # int64 [tiles], 0 = missing
-    decode: Callable[[bytes, int], np.ndarray]  # (bytes, tile) -> [tile height, tile width, samples]
 
 
 class TiledTiffSlide(Slide):
@@ -92,14 +66,14 @@ class TiledTiffSlide(Slide):
                 raise NotOurs(f"{flag} slides are read through OpenSlide")
         if not len(tiff.pages):
             raise NotOurs("it holds no image")
-        pages = _ome_levels(tiff) if tiff.is_ome else None
+        pages = ome_levels(tiff) if tiff.is_ome else None
         if pages is None:
-            pages = [[page] for page in _page_levels(tiff)]
+            pages = [[page] for page in page_levels(tiff)]
         first = pages[0][0]
         software = str(first.software or "") + str(first.description or "")[:200]
         if "MedScan" in software or "Trestle" in software:
             raise NotOurs("Trestle slides are read through OpenSlide")
-        self._planes: list[list[_Plane]] = []
+        self._planes: list[list[Plane]] = []
         for level_pages in pages:
             key = level_pages[0]
             level = Level(
@@ -111,13 +85,13 @@ class TiledTiffSlide(Slide):
                 key.tilelength,
             )
             self.levels.append(level)
-            self._planes.append([plane for page in level_pages for plane in _planes(page, level)])
-        separate_rgb = first.planarconfig == 2 and first.photometric == _RGB and first.samplesperpixel >= 3
+            self._planes.append([plane for page in level_pages for plane in planes_of(page, level)])
+        separate_rgb = first.planarconfig == 2 and first.photometric == RGB and first.samplesperpixel >= 3
         self._colour = len(self._planes[0]) == 1 or separate_rgb  # else: channels
-        self._joint = first.photometric in (_RGB, _YCBCR)
+        self._joint = first.photometric in (RGB, YCBCR)
         self._inverted = first.photometric == 0
-        self._palette = _palette(first)
-        self._alpha = first.samplesperpixel == 4 and first.photometric == _RGB and bool(first.extrasamples)
+        self._palette = palette(first)
+        self._alpha = first.samplesperpixel == 4 and first.photometric == RGB and bool(first.extrasamples)
         self._eight_bit = first.dtype == np.uint8 and self._colour and first.samplesperpixel in (1, 3, 4)
         self._set_scale(tiff, first)
 
@@ -125,12 +99,12 @@ class TiledTiffSlide(Slide):
         description = str(first.description or "")
         values = dict(re.findall(r"\|\s*([\w ]+?)\s*=\s*([^|;\r\n]*)", description))
         self.vendor = "aperio" if description.startswith("Aperio") else "ome-tiff" if tiff.is_ome else "generic-tiff"
-        self.magnification = _positive(values.get("AppMag"))
+        self.magnification = positive_number(values.get("AppMag"))
         if tiff.is_ome:
-            mpp, self.magnification = _ome_scale(tiff.ome_metadata or "")
+            mpp, self.magnification = ome_scale(tiff.ome_metadata or "")
             self._set_mpp(mpp, "file (OME)")
         if self.vendor == "aperio":
-            self._set_mpp(_positive(values.get("MPP")), "file (Aperio MPP)")
+            self._set_mpp(positive_number(values.get("MPP")), "file (Aperio MPP)")
         if self.mpp is None and "XResolution" in first.tags and "ResolutionUnit" in first.tags:
             unit = int(first.tags["ResolutionUnit"].value)
             along = [
@@ -169,7 +143,7 @@ class TiledTiffSlide(Slide):
 
     # -- tiles -----------------------------------------------------------------------------------------------------
 
-    def _bytes(self, plane: _Plane, index: int) -> bytes:
+    def _bytes(self, plane: Plane, index: int) -> bytes:
         file = self._file
         if file is None:
             raise SlideError(f"{self.path.name} is closed.")
@@ -179,7 +153,7 @@ class TiledTiffSlide(Slide):
             raise ValueError(f"the file ends {count - len(data)} bytes too early")
         return data
 
-    def _raw(self, level: int, plane: _Plane, index: int) -> np.ndarray | None:
+    def _raw(self, level: int, plane: Plane, index: int) -> np.ndarray | None:
         """Decoded tile [h, w, samples] of one plane, None where the file has none."""
         if plane.counts[index] == 0:
             return None
@@ -314,202 +288,11 @@ class _File:
             stream.close()
 
 
-# -- pages -> levels -----------------------------------------------------------------------------------------------
-
-
-def _page_levels(tiff: Any) -> list[Any]:
-    """Tiled pages that form the pyramid of the first tiled page: same shape of picture, smaller and smaller.
-
-    Untiled pages (thumbnail, label, macro) are passed over. Does not rely on flags: Aperio does not mark its levels.
-    """
-    pages = [page for page in (tiff.pages.get(i, aspage=True) for i in range(len(tiff.pages))) if page.is_tiled]
-    if not pages:
-        raise NotOurs("it is not tiled")
-    first = pages[0]
-    if first.imagedepth > 1 or first.is_volumetric:
-        raise NotOurs("it is a volume")
-    candidates = pages[1:]
-    if first.pages is not None:
-        candidates = [page for page in first.pages if page.is_tiled] + candidates
-    levels = [first]
-    for page in sorted(candidates, key=lambda page: -page.imagewidth):
-        last = levels[-1]
-        if page.imagewidth >= last.imagewidth or page.imagelength >= last.imagelength:
-            continue
-        if page.samplesperpixel != first.samplesperpixel or page.dtype != first.dtype:
-            continue
-        # Each axis may be rounded by up to a pixel per halving.
-        x, y = first.imagewidth / page.imagewidth, first.imagelength / page.imagelength
-        slack = 2.0 / min(page.imagewidth, page.imagelength) + 0.01
-        if abs(x / y - 1) <= slack:
-            levels.append(page)
-    return levels
-
-
-def _ome_levels(tiff: Any) -> list[list[Any]] | None:
-    """Pages of each level (one per channel) of the largest image of an OME-TIFF; None if it is not tiled."""
-    series = max(tiff.series, key=lambda s: _axis(s, "X") * _axis(s, "Y"))
-    levels: list[Any] = []
-    for level in series.levels:
-        key = level.keyframe
-        if not key.is_tiled:
-            if not levels:
-                raise NotOurs("it is not tiled")
-            break
-        lead = level.axes[: len(level.axes) - len(key.axes)]
-        shape = level.shape[: len(lead)]
-        grid = np.arange(len(level.pages))
-        if int(np.prod(shape, dtype=int)) != len(level.pages):
-            return None
-        grid = grid.reshape(shape)
-        # the first plane in depth and time, every channel
-        chosen = grid[tuple(slice(None) if axis == "C" else 0 for axis in lead)]
-        levels.append([_whole_page(level.pages[int(i)], key) for i in np.ravel(chosen)])
-    return levels
-
-
-def _whole_page(page: Any, key: Any) -> Any:
-    if page is None:
-        raise NotOurs("a channel is missing")
-    if page is not key and not hasattr(page, "tilewidth"):
-        return _Frame(page, key)
-    return page
-
-
-class _Frame:
-    """A page known by its offsets only; all else is as in the key page."""
-
-    def __init__(self, frame: Any, key: Any) -> None:
-        self._key = key
-        self.dataoffsets, self.databytecounts = frame.dataoffsets, frame.databytecounts
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._key, name)
-
-
-def _axis(series: Any, axis: str) -> int:
-    return series.shape[series.axes.index(axis)] if axis in series.axes else 1
-
-
-def _planes(page: Any, level: Level) -> list[_Plane]:
-    """One plane for interleaved samples, one per sample where the page keeps them apart."""
-    tiles = level.rows * level.columns
-    offsets = np.asarray(page.dataoffsets, np.int64)
-    counts = np.asarray(page.databytecounts, np.int64)
-    planes = page.samplesperpixel if page.planarconfig == 2 else 1
-    if offsets.size < tiles * planes or counts.size < tiles * planes:
-        raise NotOurs(f"it lists {offsets.size} tiles where {tiles * planes} are needed")
-    return [
-        _Plane(
-            offsets[k * tiles : (k + 1) * tiles],
-            counts[k * tiles : (k + 1) * tiles],
-            _decoder(page, k * tiles),
-        )
-        for k in range(planes)
-    ]
-
-
-# -- codecs --------------------------------------------------------------------------------------------------------
-
-
-def _decoder(page: Any, first_tile: int) -> Callable[[bytes, int], np.ndarray]:
-    """Function (bytes, tile) -> [tile height, tile width, samples] for the compression of `page`."""
-    import imagecodecs
-
-    height, width = page.tilelength, page.tilewidth
-    if page.compression == _JPEG and page.dtype == np.uint8 and page.planarconfig == 1:
-        tables, samples = page.jpegtables, page.samplesperpixel
-        # The tag decides, not the JPEG's own markers: Aperio stores RGB without saying so inside the JPEG.
-        space = {_RGB: "RGB", _YCBCR: "YCBCR"}.get(int(page.photometric)) if samples == 3 else None
-        wanted = "RGB" if space else None
-
-        def jpeg(data: bytes, index: int) -> np.ndarray:
-            out = imagecodecs.jpeg8_decode(data, tables=tables, colorspace=space, outcolorspace=wanted)
-            return _fitted(out if out.ndim == 3 else out[..., None], height, width)
-
-        return jpeg
-    if page.compression == _APERIO_JP2_YCBCR:
-
-        def jpeg2000(data: bytes, index: int) -> np.ndarray:
-            return _fitted(_ycbcr_to_rgb(imagecodecs.jpeg2k_decode(data)), height, width)
-
-        return jpeg2000
-    page.init_decode() if hasattr(page, "init_decode") else page.decode  # not thread-safe the first time
-    decode, tables = page.decode, page.jpegtables
-
-    def any_codec(data: bytes, index: int) -> np.ndarray:
-        out = decode(data, first_tile + index, jpegtables=tables, _fullsize=True)[0]
-        return _fitted(np.asarray(out)[0], height, width)
-
-    return any_codec
-
-
-def _fitted(tile: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Some writers cut the tiles at the edge: pad them to full size."""
-    if tile.shape[0] >= height and tile.shape[1] >= width:
-        return tile[:height, :width]
-    return np.pad(
-        tile,
-        ((0, max(0, height - tile.shape[0])), (0, max(0, width - tile.shape[1])), (0, 0)),
-        constant_values=255,
-    )
-
-
-def _ycbcr_to_rgb(ycbcr: np.ndarray) -> np.ndarray:
-    """JPEG's conversion with OpenSlide's rounding, for Aperio's JPEG 2000 in YCbCr (compression 33003)."""
-    red_cr, green_cb, green_cr, blue_cb = _CHROMA
-    y, cb, cr = ycbcr[..., 0].astype(np.int32), ycbcr[..., 1], ycbcr[..., 2]
-    red, blue = y + red_cr[cr], y + blue_cb[cb]
-    green = y + ((green_cb[cb] + green_cr[cr]) >> 16)
-    return np.clip(np.stack([red, green, blue], axis=-1), 0, 255).astype(np.uint8)
-
-
-def _palette(page: Any) -> np.ndarray | None:
-    """uint8 [256, 3] of a page of colour numbers."""
-    if page.photometric != 3 or page.colormap is None:
-        return None
-    return np.ascontiguousarray((np.asarray(page.colormap) >> 8).astype(np.uint8).T)
-
-
 def _channels(parts: list[np.ndarray | None]) -> list[np.ndarray | None]:
     """Planes and interleaved samples as one list of [h, w]."""
     if len(parts) == 1 and parts[0] is not None:
         return [parts[0][..., k] for k in range(parts[0].shape[2])]
     return [None if part is None else part[..., 0] for part in parts]
-
-
-# -- text ----------------------------------------------------------------------------------------------------------
-
-
-def _ome_scale(xml: str) -> tuple[float | None, float | None]:
-    """µm per pixel and magnification of the first image of OME-XML."""
-    try:
-        root = ElementTree.fromstring(xml)
-    except ElementTree.ParseError:
-        return None, None
-    micrometres = {"nm": 1e-3, "µm": 1.0, "um": 1.0, "μm": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6, "Å": 1e-4}
-    mpp = magnification = None
-    for element in root.iter():
-        tag = element.tag.rpartition("}")[2]
-        if tag == "Pixels" and mpp is None:
-            sizes = [
-                size * micrometres[unit]
-                for axis in "XY"
-                if (size := _positive(element.get(f"PhysicalSize{axis}"))) is not None
-                and (unit := element.get(f"PhysicalSize{axis}Unit", "µm")) in micrometres
-            ]
-            mpp = sum(sizes) / len(sizes) if sizes else None
-        elif tag == "Objective" and magnification is None:
-            magnification = _positive(element.get("NominalMagnification"))
-    return mpp, magnification
-
-
-def _positive(text: str | None) -> float | None:
-    try:
-        value = float(text) if text else None
-    except ValueError:
-        return None
-    return value if value and math.isfinite(value) and value > 0 else None
 
 
 def _first_line(error: BaseException) -> str:

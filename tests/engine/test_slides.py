@@ -18,7 +18,8 @@ from opsin.engine.data.openslide_slide import OpenSlideSlide
 from opsin.engine.data.picture import PictureSlide
 from opsin.engine.data.slides import SUFFIXES, is_slide, mpp_of_resolution, open_slide
 from opsin.engine.data.tiff import write_pyramid
-from opsin.engine.data.tiled_tiff import TiledTiffSlide, _ycbcr_to_rgb
+from opsin.engine.data.tiff_codecs import ycbcr_to_rgb
+from opsin.engine.data.tiled_tiff import TiledTiffSlide
 from opsin.engine.errors import SlideError
 
 
@@ -367,7 +368,7 @@ def test_aperio_jpeg2000_in_ycbcr_is_bit_identical_to_openslide(tmp_path):
         tiff.pages[0].tags["Compression"].overwrite(33003)
     with open_slide(path) as slide:
         got = slide.read(0, 0, 0, 256, 256)
-    assert np.array_equal(got, _ycbcr_to_rgb(pixels))
+    assert np.array_equal(got, ycbcr_to_rgb(pixels))
     assert np.array_equal(got, by_openslide(path, 0, 0, 0, 256, 256))
 
 
