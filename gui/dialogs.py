@@ -29,6 +29,7 @@ from qtpy.QtWidgets import (
 )
 
 from ..widgets import theme
+from ..widgets.editors import inset
 from ..widgets.texts import MutedLabel
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class ResolutionDialog(Sheet):
         self.value.setValue(mpp or 0.25)
         self.value.setSuffix(" µm/px")
         self.value.setAccessibleName("µm per full-resolution pixel")
+        inset(self.value)
         self.magnification = MutedLabel()
         row.addWidget(self.value)
         row.addWidget(self.magnification, 1)

@@ -28,8 +28,7 @@ from qtpy.QtWidgets import (
 
 from ..widgets import theme
 from ..widgets.background import Task, in_background
-from ..widgets.slidebar import ElidedLabel
-from ..widgets.texts import MutedLabel, heading
+from ..widgets.texts import ElidedLabel, MutedLabel, heading
 from .opening import DATABASE
 
 MOST = 8

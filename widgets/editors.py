@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QKeyEvent, QWheelEvent
+from qtpy.QtGui import QKeyEvent, QPaintEvent, QWheelEvent
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
     QCheckBox,
     QComboBox,
     QFileDialog,
@@ -19,11 +20,21 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QSizePolicy,
     QSpinBox,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
     QToolButton,
     QWidget,
 )
 
+from .theme import px, theme_changed
+
 INT_MAX = 2**31 - 1
+
+
+def inset(box: QAbstractSpinBox) -> None:
+    """Keep the digits of a spin box off its frame, as far as those of a text field: a style sheet cannot."""
+    box.lineEdit().setTextMargins(px(8), 0, 0, 0)
 
 
 class QuietSpinBox(QSpinBox):
@@ -32,6 +43,11 @@ class QuietSpinBox(QSpinBox):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.restyle()
+        theme_changed().connect(self.restyle)
+
+    def restyle(self) -> None:
+        inset(self)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         if self.hasFocus():
@@ -41,13 +57,26 @@ class QuietSpinBox(QSpinBox):
 
 
 class QuietComboBox(QComboBox):
-    """A combo box that lets the wheel scroll the form unless it has the focus."""
+    """A combo box that lets the wheel scroll the form unless it has the focus; a long text ends in dots."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(6)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QStylePainter(self)
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        room = self.style().subControlRect(
+            QStyle.ComplexControl.CC_ComboBox, option, QStyle.SubControl.SC_ComboBoxEditField, self
+        )
+        option.currentText = option.fontMetrics.elidedText(
+            option.currentText, Qt.TextElideMode.ElideRight, room.width() - 2
+        )
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         if self.hasFocus():
@@ -131,7 +160,7 @@ class IntEditor(Editor):
         self.box.setSingleStep(step)
         self.box.setGroupSeparatorShown(True)
         self.box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.box.setMinimumWidth(64)
+        self.box.setMinimumWidth(px(76))
         self.box.valueChanged.connect(lambda _: self.edited.emit())
         self._hold(self.box)
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from ..engine.errors import RecipeError
 from .editors import (
@@ -29,7 +29,7 @@ from .editors import (
     show_number,
 )
 from .texts import ErrorLabel, MutedLabel, heading
-from .theme import px
+from .theme import px, theme_changed
 
 LABEL_WIDTH = 132
 FILE_NAMES = ("weights", "checkpoint", "file", "path")
@@ -58,17 +58,16 @@ class SettingsForm(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         self._groups: list[tuple[QWidget, list[str]]] = []
+        self._grids: list[QGridLayout] = []
         for group, names in grouped(model_class).items():
             box = QWidget()
             grid = QGridLayout(box)
             grid.setContentsMargins(0, 8, 0, 4)
             grid.setHorizontalSpacing(8)
             grid.setVerticalSpacing(4)
-            grid.setColumnMinimumWidth(0, px(LABEL_WIDTH))
-            grid.setColumnMinimumWidth(2, 52)
-            grid.setColumnMinimumWidth(3, 26)
             grid.setColumnStretch(1, 1)
-            grid.addWidget(heading(group), 0, 0, 1, 4)
+            grid.addWidget(heading(group), 0, 0, 1, 3)
+            self._grids.append(grid)
             for name in names:
                 self.rows[name] = SettingRow(name, model_class.model_fields[name], grid)
                 self.rows[name].editor.edited.connect(self._edited)
@@ -84,6 +83,19 @@ class SettingsForm(QWidget):
         layout.addWidget(self.show_all)
         self._baseline = model_class()
         self._fill(self._baseline)
+        self.restyle()
+        theme_changed().connect(self.restyle)
+
+    def restyle(self) -> None:
+        """Give all groups the same columns, in the text size in use: name, editor, unit."""
+        units = max(
+            (row.unit.fontMetrics().horizontalAdvance(row.unit.text()) for row in self.rows.values()), default=0
+        )
+        for row in self.rows.values():
+            row.name_box.setFixedWidth(px(LABEL_WIDTH))
+            row.reset.setFixedSize(px(24), px(24))
+        for grid in self._grids:
+            grid.setColumnMinimumWidth(2, units + 2)
 
     # ---- values ----------------------------------------------------------------------------------
 
@@ -163,7 +175,7 @@ class SettingsForm(QWidget):
 
 
 class SettingRow:
-    """One setting in the grid: name, editor, unit, reset, and below it what is wrong."""
+    """One setting in the grid: name (with reset once it is changed), editor, unit, and below it what is wrong."""
 
     def __init__(self, name: str, info: FieldInfo, grid: QGridLayout) -> None:
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
@@ -175,14 +187,18 @@ class SettingRow:
         self.editor = make_editor(name, info)
         self.label = QLabel(self.title)
         self.label.setWordWrap(True)
-        self.label.setFixedWidth(px(LABEL_WIDTH))
         self.label.setBuddy(self.editor.field)
         self.unit = MutedLabel(str(extra.get("unit", "")))
         self.reset = QToolButton()
         self.reset.setText("↺")
         self.reset.setAutoRaise(True)
         self.reset.setAccessibleName(f"Reset {self.title}")
-        self.reset.setFixedSize(26, 24)
+        self.name_box = QWidget()
+        name_row = QHBoxLayout(self.name_box)
+        name_row.setContentsMargins(0, 0, 0, 0)
+        name_row.setSpacing(2)
+        name_row.addWidget(self.label, 1)
+        name_row.addWidget(self.reset)
         self.error = ErrorLabel()
         help_text = info.description or ""
         limits = describe_limits(info)
@@ -192,11 +208,10 @@ class SettingRow:
         self.editor.field.setAccessibleName(self.title)
         self.editor.field.setAccessibleDescription(help_text)
         row = grid.rowCount()
-        grid.addWidget(self.label, row, 0, Qt.AlignmentFlag.AlignVCenter)
+        grid.addWidget(self.name_box, row, 0, Qt.AlignmentFlag.AlignVCenter)
         grid.addWidget(self.editor, row, 1)
         grid.addWidget(self.unit, row, 2, Qt.AlignmentFlag.AlignVCenter)
-        grid.addWidget(self.reset, row, 3, Qt.AlignmentFlag.AlignVCenter)
-        grid.addWidget(self.error, row + 1, 1, 1, 3)
+        grid.addWidget(self.error, row + 1, 1, 1, 2)
         self.shown = True
 
     @property
@@ -205,7 +220,7 @@ class SettingRow:
 
     def setVisible(self, visible: bool) -> None:
         self.shown = visible
-        for widget in (self.label, self.editor, self.unit):
+        for widget in (self.name_box, self.label, self.editor, self.unit):
             widget.setVisible(visible)
         self.reset.setVisible(visible and self.changed)
         self.error.setVisible(visible and self.wrong)

@@ -46,10 +46,9 @@ class JudgeBox(QWidget):
         row = QHBoxLayout()
         row.setSpacing(12)
         self.roc = RocPlot()
-        self.roc.setFixedSize(184, 184)
         row.addWidget(self.roc, 0, Qt.AlignmentFlag.AlignTop)
         words = QVBoxLayout()
-        words.setSpacing(4)
+        words.setSpacing(8)
         self.area = QLabel()
         self.full = QLabel()
         self.use_full = QPushButton("Use this threshold")
@@ -110,8 +109,8 @@ class JudgeBox(QWidget):
     def _show_interval(self, judgement: Judgement, interval: tuple[float, float] | None) -> None:
         if judgement is self.judgement and interval is not None:
             self.area.setText(
-                f"<b>AUC</b> {judgement.auc:.3f} (95 % interval {interval[0]:.3f} to {interval[1]:.3f}, "
-                f"{len(judgement.rows)} slides)"
+                f"<b>AUC</b> {judgement.auc:.3f}<br>95 % interval {interval[0]:.2f} to {interval[1]:.2f}, "
+                f"{len(judgement.rows)} slides"
             )
 
     def _show_counts(self) -> None:

@@ -16,7 +16,7 @@ from qtpy.QtGui import QColor, QFont, QPainter, QPaintEvent, QPen, QPolygonF, QS
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from .texts import MutedLabel
-from .theme import colors, theme_changed
+from .theme import colors, px, theme_changed
 
 MAX_POINTS = 5000
 """Points drawn per curve; longer ones keep the extremes of each stretch."""
@@ -92,14 +92,14 @@ class CurvePlot(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
         layout.addWidget(self.legend)
-        self.setFixedHeight(164)
+        self.setFixedHeight(px(164))
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName(f"Plot: {title}")
         theme_changed().connect(self._recolor)
         plot_loader().ready.connect(self._loaded)
 
     def sizeHint(self) -> QSize:
-        return QSize(320, 164)
+        return QSize(px(320), px(164))
 
     def set_curves(self, curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> None:
         """Show these curves, name -> (steps, values); drawn now when visible, else when it becomes so."""
@@ -149,8 +149,6 @@ class CurvePlot(QWidget):
         self._plot.setMouseEnabled(x=False, y=False)
         self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._plot.getPlotItem().setContentsMargins(0, 4, 4, 0)
-        self._plot.getAxis("left").setWidth(44)
-        self._plot.getAxis("bottom").setHeight(22)
         if self._unit_range:
             self._plot.setYRange(0, 1, padding=0.05)
         self.layout().addWidget(self._plot, 1)
@@ -160,18 +158,21 @@ class CurvePlot(QWidget):
         return plot_loader().module.mkPen(shade, width=1.6)
 
     def _recolor(self) -> None:
+        self.setFixedHeight(px(164))
         if self._plot is None:
             return
         c = colors()
         self._plot.setBackground(QColor(c.surface))
         font = QFont(self.font())
-        font.setPixelSize(11)
+        font.setPixelSize(px(11))
         for side in ("left", "bottom"):
             axis = self._plot.getAxis(side)
             axis.setPen(c.line)
             axis.setTextPen(c.muted)
             axis.setTickFont(font)
             axis.setStyle(tickLength=-4)
+        self._plot.getAxis("left").setWidth(px(44))
+        self._plot.getAxis("bottom").setHeight(px(22))
         self._plot.showGrid(x=False, y=True, alpha=0.15)
         shades = CURVE_COLORS[c.dark]
         for index, item in enumerate(self._items.values()):
@@ -190,17 +191,17 @@ class _Chart(QWidget):
         c = colors()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         font = QFont(self.font())
-        font.setPixelSize(11)
+        font.setPixelSize(px(11))
         painter.setFont(font)
-        area = QRectF(left, 6.5, self.width() - left - 8.5, self.height() - bottom - 7)
+        area = QRectF(left, 6.5, self.width() - left - 8.5, self.height() - px(bottom) - 7)
         painter.fillRect(area, QColor(c.surface))
         painter.setPen(QPen(QColor(c.muted)))
-        below = QRectF(area.left(), self.height() - 16, area.width(), 15)
+        below = QRectF(area.left(), self.height() - px(16), area.width(), px(15))
         painter.drawText(below, Qt.AlignmentFlag.AlignCenter, x_title)
         painter.save()
-        painter.translate(12, area.center().y())
+        painter.translate(px(12), area.center().y())
         painter.rotate(-90)
-        beside = QRectF(-area.height() / 2, -12, area.height(), 15)
+        beside = QRectF(-area.height() / 2, -px(12), area.height(), px(15))
         painter.drawText(beside, Qt.AlignmentFlag.AlignCenter, y_title)
         painter.restore()
         return area
@@ -214,12 +215,13 @@ class RocPlot(_Chart):
         self._curve: list[tuple[float, float]] = []
         self._full: tuple[float, float] | None = None
         self._current: tuple[float, float] | None = None
-        self.setMinimumSize(150, 150)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
         self.setAccessibleName("ROC curve")
+        self.restyle()
+        theme_changed().connect(self.restyle)
 
-    def sizeHint(self) -> QSize:
-        return QSize(190, 190)
+    def restyle(self) -> None:
+        """Take over the text size of the theme."""
+        self.setFixedSize(px(168), px(176))
 
     def set_curve(
         self,
@@ -239,16 +241,17 @@ class RocPlot(_Chart):
     def paintEvent(self, event: QPaintEvent) -> None:
         c = colors()
         painter = QPainter(self)
-        area = self._frame(painter, 40, 34, "1 − specificity", "sensitivity")
+        area = self._frame(painter, px(40), 34, "1 − specificity", "sensitivity")
         for share, text in ((0.0, "0"), (0.5, "0.5"), (1.0, "1")):
             x, y = area.left() + share * area.width(), area.bottom() - share * area.height()
             painter.setPen(QPen(QColor(c.line), 1))
             painter.drawLine(QPointF(x, area.top()), QPointF(x, area.bottom()))
             painter.drawLine(QPointF(area.left(), y), QPointF(area.right(), y))
             painter.setPen(QColor(c.muted))
-            painter.drawText(QRectF(x - 15, area.bottom() + 2, 30, 14), Qt.AlignmentFlag.AlignCenter, text)
+            below = QRectF(x - px(15), area.bottom() + 2, px(30), px(14))
+            painter.drawText(below, Qt.AlignmentFlag.AlignCenter, text)
             right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-            painter.drawText(QRectF(area.left() - 30, y - 8, 22, 16), right, text)
+            painter.drawText(QRectF(area.left() - px(28), y - px(8), px(22), px(16)), right, text)
         if not self._curve:
             painter.drawText(area, Qt.AlignmentFlag.AlignCenter, "n/a")
             painter.end()
@@ -298,7 +301,7 @@ class Histogram(_Chart):
     def paintEvent(self, event: QPaintEvent) -> None:
         c = colors()
         painter = QPainter(self)
-        area = self._frame(painter, 22, 32, self._title, "tiles")
+        area = self._frame(painter, px(22), 32, self._title, "tiles")
         middle = area.center().y()
         for counts, shade, sign in zip(self._counts, (c.positive, c.negative), (-1, 1)):
             if not counts:
@@ -321,5 +324,6 @@ class Histogram(_Chart):
         painter.setPen(QColor(c.muted))
         for share, text in ((0.0, "0"), (0.5, "0.5"), (1.0, "1")):
             x = area.left() + share * area.width()
-            painter.drawText(QRectF(x - 15, area.bottom() + 2, 30, 14), Qt.AlignmentFlag.AlignCenter, text)
+            below = QRectF(x - px(15), area.bottom() + 2, px(30), px(14))
+            painter.drawText(below, Qt.AlignmentFlag.AlignCenter, text)
         painter.end()

@@ -29,6 +29,7 @@ from .forms import SettingsForm
 from .run_card import duration
 from .runs import short_time
 from .texts import ErrorLabel, MutedLabel
+from .theme import px
 
 if TYPE_CHECKING:
     from .slide.model import SlideViewModel
@@ -71,7 +72,7 @@ class PredictBox(QWidget):
         self.run, self.device = QuietComboBox(), QuietComboBox()
         for row, (text, combo) in enumerate((("&Network", self.run), ("&Device", self.device))):
             label = QLabel(text)
-            label.setMinimumWidth(72)
+            label.setMinimumWidth(px(64))
             label.setBuddy(combo)
             grid.addWidget(label, row, 0)
             grid.addWidget(combo, row, 1)
@@ -82,9 +83,11 @@ class PredictBox(QWidget):
         row_ = QHBoxLayout()
         row_.setSpacing(8)
         self.predict_this = QPushButton("Predict this slide")
+        self.predict_this.setToolTip("Predict the slide that is open")
         self.predict_this.setProperty("kind", "primary")
         self.predict_this.clicked.connect(lambda: self.predict([self.item] if self.item else []))
-        self.predict_all = QPushButton("All slides")
+        self.predict_all = QPushButton("All")
+        self.predict_all.setToolTip("Predict all slides of the workspace, the open one first")
         self.predict_all.clicked.connect(lambda: self.predict(None))
         self.predict_selected = QPushButton("Selected")
         self.predict_selected.setToolTip("Predict the slides that are selected in the table below")

@@ -10,12 +10,10 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
-    QFrame,
     QGridLayout,
     QHBoxLayout,
     QLabel,
     QMenu,
-    QScrollArea,
     QSlider,
     QToolButton,
     QVBoxLayout,
@@ -31,7 +29,9 @@ from .judge_box import JudgeBox
 from .layers import LiveLayers, show
 from .predict import PredictBox
 from .score_table import ScoreRow, ScoreTable
+from .scrolling import PanelScroll
 from .texts import ErrorLabel, MutedLabel, heading
+from .theme import px
 
 if TYPE_CHECKING:
     from .slide.model import SlideViewModel
@@ -94,14 +94,10 @@ class ResultsPanel(QWidget):
         self.judge = JudgeBox()
         self.judge.threshold_chosen.connect(self.set_threshold)
         column.addWidget(self.judge)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inside)
-        outer.addWidget(scroll)
+        outer.addWidget(PanelScroll(inside))
 
     def _build_heat_map(self, column: QVBoxLayout) -> None:
+        column.addSpacing(4)
         column.addWidget(heading("On the slide"))
         self.layers = QVBoxLayout()
         self.layers.setSpacing(2)
@@ -121,13 +117,13 @@ class ResultsPanel(QWidget):
             )
         ):
             label = QLabel(text)
-            label.setMinimumWidth(72)
+            label.setMinimumWidth(px(64))
             label.setBuddy(slider)
             slider.setRange(0, top)
             slider.setSingleStep(top // 100)
             slider.setPageStep(top // 10)
             slider.setAccessibleName(text.replace("&", ""))
-            shown.setMinimumWidth(44)
+            shown.setMinimumWidth(px(44))
             shown.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             grid.addWidget(label, row, 0)
             grid.addWidget(slider, row, 1)

@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QPlainTextEdit,
     QProgressBar,
     QPushButton,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -23,7 +22,7 @@ from ..engine.jobs import Job
 from .background import Relay
 from .buttons import Disclosure
 from .plots import CurvePlot, plot_loader
-from .texts import ErrorLabel, MutedLabel
+from .texts import ElidedLabel, ErrorLabel, MutedLabel
 from .theme import colors
 
 PERIOD = 200
@@ -89,21 +88,23 @@ class RunCard(QFrame):
         self.dot = StateDot()
         self.state = QLabel()
         self.state.setProperty("kind", "section")
-        self.title = MutedLabel()
+        self.title = ElidedLabel()
+        self.title.setProperty("kind", "muted")
         self.title.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         head.addWidget(self.dot)
         head.addWidget(self.state)
         head.addWidget(self.title, 1)
         layout.addLayout(head)
 
-        line = QHBoxLayout()
+        self.now = QWidget()
+        line = QHBoxLayout(self.now)
+        line.setContentsMargins(0, 0, 0, 0)
         self.phase = QLabel()
         self.phase.setWordWrap(True)
         self.left = MutedLabel()
         line.addWidget(self.phase, 1)
         line.addWidget(self.left)
-        layout.addLayout(line)
+        layout.addWidget(self.now)
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setRange(0, 1000)
@@ -119,11 +120,11 @@ class RunCard(QFrame):
         self.offer.setProperty("inset", True)
         offered = QVBoxLayout(self.offer)
         offered.setContentsMargins(12, 8, 12, 8)
-        text = QLabel("A batch is taking long.")
-        text.setWordWrap(True)
-        self.kill = QPushButton("End the process and keep the last checkpoint")
+        self.offer_text = QLabel()
+        self.offer_text.setWordWrap(True)
+        self.kill = QPushButton("End the process")
         self.kill.clicked.connect(lambda: self.job and self.job.kill())
-        offered.addWidget(text)
+        offered.addWidget(self.offer_text)
         offered.addWidget(self.kill, 0, Qt.AlignmentFlag.AlignLeft)
         layout.addWidget(self.offer)
 
@@ -219,8 +220,7 @@ class RunCard(QFrame):
         self._last_beat = 0.0
         self.log.clear()
         self.question.hide()
-        self.title.setText(title or (job.spec.title if job else ""))
-        self.title.setToolTip(self.title.text())
+        self.title.set_text(title or (job.spec.title if job else ""))
         if job is not None:
             plot_loader().load()
             self._relay = Relay(self._changed, job.changed, parent=self)
@@ -280,9 +280,8 @@ class RunCard(QFrame):
         self.cancel.setEnabled(state != "cancelling")
         waits = state in ("pausing", "stopping", "cancelling") and job.seconds_waited > PATIENCE
         self.offer.setVisible(active and "kill" in only and (waits or only == {"kill"}))
-        self.kill.setText(
-            "End the process" if state == "cancelling" else "End the process and keep the last checkpoint"
-        )
+        kept = "" if state == "cancelling" else " You can end the process now and keep the last checkpoint."
+        self.offer_text.setText(("A batch is taking long." if waits else "Another window started this run.") + kept)
         if not active:
             self.question.hide()
         self.error.say(job.error if state == "failed" else "")
@@ -292,7 +291,6 @@ class RunCard(QFrame):
         seconds = float(beat.get("seconds") or 0)
         phase = job.phase or beat.get("phase", "")
         self.phase.setText(phase[:1].upper() + phase[1:] if not job.final else "")
-        self.phase.setVisible(bool(self.phase.text()))
         known = bool(job.total)
         self.bar.setVisible(not job.final and job.state != "queued")
         if known:
@@ -314,12 +312,14 @@ class RunCard(QFrame):
         if not job.final and seconds > 10:
             facts.append(f"last batch {duration(seconds)} ago")
         self.facts.setText("  ·  ".join(facts))
+        self.facts.setVisible(bool(facts))
         stack = "" if job.final else str(beat.get("stack") or "")
         if stack != self.stack.toPlainText():
             self.stack.setPlainText(stack)
         self.stack.setVisible(bool(stack) and self.log_toggle.isChecked())
         if stack and seconds > 60:
             self.left.setText("nothing moves; see the log")
+        self.now.setVisible(bool(self.phase.text() or self.left.text()))
 
     def _show_curves(self, job: Job) -> None:
         by_step, by_round = split_curves(job.metrics)

@@ -18,7 +18,6 @@ from qtpy.QtWidgets import (
     QHeaderView,
     QMenu,
     QPushButton,
-    QScrollArea,
     QSplitter,
     QStackedWidget,
     QTableView,
@@ -36,6 +35,7 @@ from ..engine.verbs import CHECKPOINT, command_line
 from .background import Relay, in_background
 from .buttons import IconButton
 from .run_card import STATE_WORDS, RunCard, state_color
+from .scrolling import PanelScroll
 from .texts import ErrorLabel, MutedLabel
 
 COLUMNS = ("Started", "Preset", "State", "Result", "Method")
@@ -195,12 +195,13 @@ class RunPanel(QWidget):
         self.table.setWordWrap(False)
         self.table.setTabKeyNavigation(False)
         self.table.setMinimumHeight(96)
+        self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.table.setAccessibleName("Runs")
         self.table.verticalHeader().hide()
         header = self.table.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setStretchLastSection(True)
+        header.setSectionResizeMode(COLUMNS.index("Preset"), QHeaderView.ResizeMode.Stretch)
         header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._show_selected())
         self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
@@ -239,16 +240,12 @@ class RunPanel(QWidget):
         self.difference.setAccessibleName("How the two runs differ")
         self.empty = MutedLabel("Trainings and predictions appear here with their progress.", wrap=True)
         self.empty.setAlignment(Qt.AlignmentFlag.AlignTop)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         inside = QWidget()
         box = QVBoxLayout(inside)
         box.setContentsMargins(12, 4, 12, 12)
         box.addWidget(self.card)
         box.addStretch(1)
-        scroll.setWidget(inside)
+        scroll = PanelScroll(inside)
         self.stack = QStackedWidget()
         padded = QWidget()
         QVBoxLayout(padded).addWidget(self.empty)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QRectF, QSortFilterProxyModel, Qt, Signal
-from qtpy.QtGui import QBrush, QColor, QPainter
+from qtpy.QtGui import QBrush, QColor, QPainter, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -16,10 +16,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from .theme import colors, theme_changed
+from .slidelist import SPLIT_TEXT
+from .theme import colors, px, text_scale, theme_changed
 
 COLUMNS = ("Slide", "Score", "Label", "Verdict", "Split", "Scored by")
 SORT = Qt.ItemDataRole.UserRole
+SPLIT_FROM, SOURCE_FROM = 380, 520
+"""Widths in px at text size 100 % from which there is room for these columns; the tooltip of a row has them always."""
 
 
 @dataclass
@@ -100,7 +103,9 @@ class ScoreModel(QAbstractTableModel):
         return -1.0 if column == "Score" else self._text(row, column).lower()
 
     def _tip(self, row: ScoreRow) -> str:
-        parts = [row.name]
+        parts = [row.name, SPLIT_TEXT[row.split]]
+        if row.source:
+            parts.append(f"Scored by the {row.source}")
         if row.area is not None:
             parts.append(f"{row.area:.2f} mm² positive")
         if row.skipped:
@@ -163,12 +168,18 @@ class ScoreTable(QTableView):
         header.setHighlightSections(False)
         header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
-        header.resizeSection(0, 120)
-        header.setMinimumSectionSize(56)
-        header.setStretchLastSection(True)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setMinimumSectionSize(px(48))
         self.activated.connect(lambda index: self.open_requested.emit(self._item(index)))
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         theme_changed().connect(self.viewport().update)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        wide = self.viewport().width() / text_scale()
+        self.setColumnHidden(COLUMNS.index("Split"), wide < SPLIT_FROM)
+        self.setColumnHidden(COLUMNS.index("Scored by"), wide < SOURCE_FROM)
 
     def _item(self, index: Any) -> str:
         return self.rows.rows[self._sorted.mapToSource(index).row()].item

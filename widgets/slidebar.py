@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QSizePolicy,
     QSlider,
     QToolButton,
     QWidget,
@@ -23,7 +22,7 @@ from . import theme
 from .background import Relay
 from .slide.model import SlideViewModel
 from .slidelist import LABEL_TEXT, SPLIT_TEXT
-from .texts import MutedLabel
+from .texts import ElidedLabel, MutedLabel
 
 if TYPE_CHECKING:
     from ..engine.workspace import Item
@@ -172,34 +171,6 @@ class AdjustPopup(QFrame):
     def closeEvent(self, event: Any) -> None:
         self._relay.drop()
         super().closeEvent(event)
-
-
-class ElidedLabel(QLabel):
-    """One line that shortens itself in the middle instead of widening the window."""
-
-    def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._full = ""
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.setTextFormat(Qt.TextFormat.PlainText)
-        self.set_text(text)
-
-    def set_text(self, text: str) -> None:
-        self._full = text
-        self.setToolTip(text)
-        self._fit()
-
-    def full_text(self) -> str:
-        return self._full
-
-    def resizeEvent(self, event: Any) -> None:
-        super().resizeEvent(event)
-        self._fit()
-
-    def _fit(self) -> None:
-        shown = self.fontMetrics().elidedText(self._full, Qt.TextElideMode.ElideMiddle, max(0, self.width() - 2))
-        if shown != self.text():
-            self.setText(shown)
 
 
 def _combo(name: str, tip: str, texts: dict[Any, str]) -> QComboBox:

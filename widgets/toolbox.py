@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 
 from . import theme
 from .background import Relay
+from .editors import inset
 from .slide.model import BRUSH_UM, TOOL_KEYS, TOOLS, SlideViewModel
 
 TEXTS = {
@@ -103,6 +104,7 @@ class ToolBox(QWidget):
             button.setIconSize(QSize(theme.px(22), theme.px(22)))
             button.setMinimumHeight(theme.px(36))
         self.brush_box.setFixedWidth(theme.px(112))
+        inset(self.brush_box)
 
     def _show_tool(self) -> None:
         self.tools[self.model.tool].setChecked(True)

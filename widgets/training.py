@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -30,7 +29,8 @@ from ..engine.runs import plain
 from .background import Relay
 from .buttons import IconButton
 from .editors import QuietComboBox
-from .forms import LABEL_WIDTH, SettingsForm
+from .forms import SettingsForm
+from .scrolling import PanelScroll
 from .texts import ErrorLabel, MutedLabel, heading
 from .theme import px
 
@@ -80,7 +80,7 @@ class TrainingPanel(QWidget):
         grid = QGridLayout()
         grid.setHorizontalSpacing(8)
         grid.setVerticalSpacing(8)
-        grid.setColumnMinimumWidth(0, px(LABEL_WIDTH))
+        grid.setColumnMinimumWidth(0, px(64))
         grid.setColumnStretch(1, 1)
         self.method, self.preset, self.device = QuietComboBox(), QuietComboBox(), QuietComboBox()
         for row, (text, combo) in enumerate(
@@ -96,6 +96,7 @@ class TrainingPanel(QWidget):
         self.about = MutedLabel(wrap=True)
         column.addWidget(self.about)
 
+        column.addSpacing(4)
         column.addWidget(heading("Trained on"))
         self.summary = QLabel()
         self.summary.setWordWrap(True)
@@ -107,11 +108,7 @@ class TrainingPanel(QWidget):
         self._form_place = QVBoxLayout()
         column.addLayout(self._form_place)
         column.addStretch(1)
-        self.scroll = QScrollArea()
-        self.scroll.setWidgetResizable(True)
-        self.scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.scroll.setWidget(inside)
+        self.scroll = PanelScroll(inside)
         layout.addWidget(self.scroll, 1)
         layout.addWidget(self._make_foot())
         self.method.currentTextChanged.connect(self.set_method)
