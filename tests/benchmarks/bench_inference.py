@@ -81,7 +81,7 @@ def rows(quick: bool) -> list[dict[str, Any]]:
     torch.manual_seed(0)
     model = DLA34Up().eval().to(device)
     with tempfile.TemporaryDirectory() as name:
-        (made,) = make_slides(Path(name), 1, 0, (side, side), mpp=0.25, labels="positive")
+        (made,) = make_slides(Path(name), 1, 0, (side, side), mpp=2.0 if quick else 0.25, labels="positive")
         with open_slide(made.path) as slide:
             scale = Scale(tile, tile)
             count = len(grid(slide_tissue(slide, tile), slide.width, slide.height, tile))
