@@ -104,8 +104,23 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--output", required=True, type=Path, metavar="FILE")
 
     convert = verb("convert", _convert, "convert annotations and results between formats")
+    convert.description = (
+        ".xml (ASAP), .geojson (QuPath), .labels (label store of a slide) and .heat (heat map; also to .tif). "
+        "Into .labels: classes whose names mean neither tumour, normal tissue nor an exclusion are left out and named, "
+        "unless --map says what they become."
+    )
     convert.add_argument("source", type=Path, metavar="IN")
     convert.add_argument("target", type=Path, metavar="OUT")
+    convert.add_argument("--size", metavar="WIDTHxHEIGHT", help="full size of the slide in pixels; for .labels")
+    convert.add_argument("--slide", type=Path, metavar="FILE", help="take the size from this slide; for .labels")
+    convert.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="NAME=CLASS",
+        dest="choices",
+        help="what a class of the file becomes: Tumour, Normal, Exclude, clear or skip; for .labels",
+    )
 
     verb("doctor", _doctor, "say what works on this machine and what does not")
     return parser
@@ -374,9 +389,18 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    from .convert import convert
+    from .convert import convert, read_size
 
-    print(convert(_existing(arguments.source), arguments.target))
+    size = read_size(arguments.size) if arguments.size is not None else None
+    if arguments.slide is not None:
+        from .data.slides import open_slide
+
+        with open_slide(_existing(arguments.slide)) as slide:
+            found = slide.width, slide.height
+        if size not in (None, found):
+            raise OpsinError(f"{arguments.slide.name} has {found[0]} x {found[1]} pixels, not --size {arguments.size}.")
+        size = found
+    print(convert(_existing(arguments.source), arguments.target, size, arguments.choices))
     return 0
 
 

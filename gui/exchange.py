@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, Qt
-from qtpy.QtWidgets import (
-    QComboBox,
-    QDialog,
-    QDialogButtonBox,
-    QFileDialog,
-    QGridLayout,
-    QLabel,
-    QScrollArea,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QFileDialog
 
-from ..widgets import theme
+from ..engine.errors import AnnotationError, OpsinError
+from ..engine.labels.classes import LabelClass
+from ..engine.labels.mapping import CLEAR, SKIP, Target
 from ..widgets.background import in_background
-from ..widgets.texts import MutedLabel, heading
+from .import_dialog import MappingDialog
 
 if TYPE_CHECKING:
-    from ..engine.labels.classes import LabelClass
+    from ..engine.labels.exchange import ImportReport
     from ..engine.labels.shapes import Outlines
     from ..engine.workspace import Item
     from .window import MainWindow
 
 READ = "Annotations (*.xml *.geojson *.json);;All files (*)"
 WRITE = "QuPath GeoJSON (*.geojson);;ASAP XML (*.xml)"
-SKIP, CLEAR = "skip", "clear"
+__all__ = ["CLEAR", "SKIP", "Exchange", "MappingDialog"]
 
 
 class Exchange(QObject):
@@ -71,39 +62,60 @@ class Exchange(QObject):
 
     def _ask_mapping(self, path: Path, item: Item, outlines: Outlines) -> None:
         if not outlines:
-            self.window.messages.warning(f"{path.name} holds no outlines; nothing was imported.")
+            details = "\n".join(outlines.skipped)
+            self.window.messages.warning(
+                f"{path.name} holds no outlines that can be used; nothing was imported.", details
+            )
             return
         dialog = MappingDialog(path, item.name, outlines, self.window.model.classes, self.window)
-        dialog.accepted.connect(lambda: self.paint(item, outlines, dialog.choices(), path))
+        dialog.accepted.connect(lambda: self._take(dialog, item, outlines, path))
         self.window.show_dialog(dialog)
 
-    def paint(self, item: Item, outlines: Outlines, choices: dict[str, Any], path: Path) -> None:
-        """Paint outlines as one undo step; `choices`: class name in the file -> LabelClass, "clear" or "skip"."""
+    def _take(self, dialog: MappingDialog, item: Item, outlines: Outlines, path: Path) -> None:
+        try:
+            self.paint(item, outlines, dialog.choices(), path)
+        except OpsinError as error:
+            self.window.messages.error(error)
+
+    def paint(self, item: Item, outlines: Outlines, choices: dict[str, Target], path: Path) -> None:
+        """Paint outlines as one undo step.
+
+        Parameters
+        ----------
+        choices : class name in the file -> class, "clear" or "skip"; classes that the workspace does not have are added.
+        """
         workspace = self.window.workspace
         if workspace is None:
             return
+        known = {c.value for c in workspace.classes}
+        new = {c.value: c for c in choices.values() if isinstance(c, LabelClass) and c.value not in known}
+        if new:
+            # before the first pixel of theirs: a label must not be without a class, whatever happens in between
+            workspace.set_classes([*workspace.classes, *new.values()])
 
-        def work() -> Any:
+        def work() -> ImportReport:
             from ..engine.labels.exchange import import_annotations
-            from ..engine.labels.shapes import Outlines
 
-            kept = Outlines([o for o in outlines if choices.get(o.class_name) != SKIP])
-            kept.repaired, kept.skipped = list(outlines.repaired), list(outlines.skipped)
-            left_out = Counter(o.class_name for o in outlines if choices.get(o.class_name) == SKIP)
-            kept.skipped += [f"{count} of class '{name}', as you chose." for name, count in left_out.items()]
-            mapping = {name: None if choice == CLEAR else choice for name, choice in choices.items() if choice != SKIP}
             store = workspace.labels(item)
-            report = import_annotations(store, kept, mapping, text=f"Import {path.name}")
+            report = import_annotations(store, outlines, choices, text=f"Import {path.name}")
             store.flush()
             workspace.update_marked(item.id)
             return report
 
-        in_background(work, done=self._report, failed=self.window.messages.error, owner=self)
+        def failed(error: BaseException) -> None:
+            if isinstance(error, AnnotationError) and new:  # nothing has been painted
+                workspace.set_classes([c for c in workspace.classes if c.value not in new])
+            self.window.messages.error(error)
 
-    def _report(self, report: Any) -> None:
-        details = "\n".join([*report.repaired, *report.skipped])
-        kind = self.window.messages.warning if report.skipped else self.window.messages.success
-        kind(f"{report.sentence} Undo takes it back in one step.", details)
+        in_background(work, done=lambda report: self._report(report, list(new.values())), failed=failed, owner=self)
+
+    def _report(self, report: ImportReport, new: list[LabelClass]) -> None:
+        kind = self.window.messages.warning if report.skipped or report.cut else self.window.messages.success
+        text = f"{report.sentence} Undo takes it back in one step."
+        if new:
+            names = ", ".join(f"'{c.name}'" for c in new)
+            text += f" New and left out of training until you change that in the class table: {names}."
+        kind(text, "\n".join(report.details))
 
     # ---- out ----------------------------------------------------------------------------------------------------
 
@@ -143,84 +155,3 @@ def _read(path: Path) -> Outlines:
     from ..engine.labels.exchange import read_annotations
 
     return read_annotations(path)
-
-
-class MappingDialog(QDialog):
-    """What each class of a file becomes; prefilled, so that mostly Enter is all."""
-
-    def __init__(
-        self, path: Path, slide: str, outlines: Outlines, classes: list[LabelClass], parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
-        from ..engine.labels.exchange import class_mapping
-
-        self.setWindowTitle("Import annotations")
-        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.boxes: dict[str, QComboBox] = {}
-        self._classes = {c.value: c for c in classes}
-        column = QVBoxLayout(self)
-        column.setContentsMargins(theme.WIDE, theme.WIDE, theme.WIDE, theme.WIDE)
-        column.setSpacing(theme.PAD)
-        count = f"{len(outlines)} outline{'' if len(outlines) == 1 else 's'}"
-        head = QLabel(f"{count} from {path.name} into {slide}")
-        head.setProperty("kind", "heading")
-        head.setWordWrap(True)
-        column.addWidget(head)
-        column.addWidget(
-            MutedLabel("Choose what each class of the file becomes. The import is one step of Undo.", wrap=True)
-        )
-        counts = Counter(outline.class_name for outline in outlines)
-        mapping = class_mapping(outlines, classes)
-        inside = QWidget()
-        grid = QGridLayout(inside)
-        grid.setContentsMargins(0, 0, theme.GAP, 0)
-        grid.setHorizontalSpacing(theme.WIDE)
-        grid.setVerticalSpacing(theme.GAP)
-        for place, text in enumerate(("In the file", "Outlines", "Becomes")):
-            grid.addWidget(heading(text), 0, place)
-        for row, (name, number) in enumerate(counts.items(), start=1):
-            box = QComboBox()
-            for c in classes:
-                box.addItem(_swatch(c.color), c.name, c.value)
-            box.addItem("Clear: labels there are erased", CLEAR)
-            box.addItem("Leave out", SKIP)
-            target = mapping.get(name)
-            box.setCurrentIndex(box.findData(target.value if target is not None else CLEAR))
-            box.setAccessibleName(f"{name or 'without a class'} becomes")
-            label = QLabel(name or "(without a class)")
-            label.setBuddy(box)
-            grid.addWidget(label, row, 0)
-            grid.addWidget(QLabel(str(number)), row, 1, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-            grid.addWidget(box, row, 2)
-            self.boxes[name] = box
-        grid.setColumnStretch(2, 1)
-        grid.setRowStretch(len(counts) + 1, 1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-        scroll.setWidget(inside)
-        column.addWidget(scroll, 1)
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
-        self.import_button = buttons.addButton("Import", QDialogButtonBox.ButtonRole.AcceptRole)
-        self.import_button.setProperty("kind", "primary")
-        self.import_button.setDefault(True)
-        buttons.accepted.connect(self.accept)
-        buttons.rejected.connect(self.reject)
-        column.addWidget(buttons)
-        self.resize(theme.px(520), theme.px(min(560, 220 + 40 * len(counts))))
-
-    def choices(self) -> dict[str, Any]:
-        """Return class name in the file -> LabelClass, "clear" or "skip"."""
-        found: dict[str, Any] = {}
-        for name, box in self.boxes.items():
-            value = box.currentData()
-            found[name] = self._classes[value] if isinstance(value, int) else value
-        return found
-
-
-def _swatch(color: str) -> Any:
-    from qtpy.QtGui import QColor, QIcon, QPixmap
-
-    picture = QPixmap(32, 32)
-    picture.fill(QColor(color))
-    return QIcon(picture)

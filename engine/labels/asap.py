@@ -18,12 +18,9 @@ from shapely.geometry import Polygon, box
 
 from ..errors import AnnotationError
 from ..files import write_text
+from .mapping import EXCLUSION, shortened
 from .shapes import Kind, Outline, Outlines, polygon_rings, repair, usable
 
-TUMOUR_GROUPS = frozenset({"_0", "_1", "Tumor", "metastases"})
-"""Groups of CAMELYON16/17 that mean tumour."""
-EXCLUSION_GROUPS = frozenset({"_2", "Exclusion", "normal", "None"})
-"""Groups that mean "not tumour" and are applied last."""
 HOLES = "Exclusion"
 """Group in which holes are written."""
 KINDS: dict[str, Kind] = {
@@ -112,7 +109,7 @@ class _Reader:
         # Python's sort is stable: equal orders keep the order of the file
         points = np.array([point[1:] for point in sorted(entry.points, key=lambda point: point[0])], float)
         points = points.reshape(-1, 2)
-        where = f"Annotation '{entry.name}' (line {entry.line})"
+        where = f"Annotation '{shortened(entry.name)}' (line {entry.line})"
         if len(points) == 0 or not usable(points):
             why = "has no coordinates" if len(points) == 0 else "has a coordinate that is not a place on a slide"
             self.outlines.skipped.append(f"{where} {why}.")
@@ -123,7 +120,7 @@ class _Reader:
         if kind not in ("point", "line") and len(points) < 3:
             self.outlines.skipped.append(f"{where} has only {len(points)} points and encloses nothing.")
             return
-        exclude = entry.group in EXCLUSION_GROUPS
+        exclude = entry.group.strip().casefold() in EXCLUSION
         self.outlines.append(Outline(entry.name, [points], entry.group, _colour(entry.color), exclude, kind))
 
 
@@ -138,7 +135,7 @@ def read_asap(path: Path) -> Outlines:
 
     Returns
     -------
-    All annotations in file order, `exclude` set for the groups that mean "not tumour"; ``Dot``, ``PointSet`` and
+    All annotations in file order, `exclude` set for the groups that mean a hole; ``Dot``, ``PointSet`` and
     ``Measurement`` come as kinds ``point`` and ``line``. Annotations that hold nothing are named in ``.skipped``.
 
     Raises
@@ -169,7 +166,7 @@ def write_asap(path: Path, outlines: list[Outline]) -> None:
 
     A hole becomes an annotation of the group "Exclusion". Where something lies inside a hole, "apply exclusions last"
     would wipe it out; there the outline is cut into parts without that hole instead, so that the order in which a
-    program applies the annotations does not matter.
+    program applies the annotations does not matter; so it is also when a class is itself called like that group.
     """
     colours: dict[str, str] = {}
     entries: list[str] = []
@@ -186,6 +183,7 @@ def write_asap(path: Path, outlines: list[Outline]) -> None:
         )
 
     areas = [repair(outline).polygons if outline.areal else [] for outline in outlines]
+    taken = any(o.class_name.strip().casefold() in EXCLUSION and not o.exclude for o in outlines)
     occupied = _Occupied([polygon for polygons in areas for polygon in polygons])
     for index, outline in enumerate(outlines):
         name = _clean(outline.name) or f"Annotation {index}"
@@ -196,7 +194,7 @@ def write_asap(path: Path, outlines: list[Outline]) -> None:
             continue
         for polygon in areas[index]:
             holes = list(polygon.interiors)
-            filled = [occupied.inside(Polygon(hole), polygon) for hole in holes]
+            filled = [taken or occupied.inside(Polygon(hole), polygon) for hole in holes]
             for part in without_holes(Polygon(polygon.exterior, [h for h, full in zip(holes, filled) if full])):
                 add(name, "Polygon", group, outline.color, polygon_rings(part)[0])
             for hole, full in zip(holes, filled):

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
+from shapely.geometry import Polygon
 
 from ..errors import AnnotationError
 from .asap import read_asap, write_asap
 from .classes import LabelClass
 from .geojson import read_geojson, write_geojson
 from .journal import Rings
+from .mapping import SKIP, Target, called, class_mapping, count_classes, quoted
 from .shapes import Outline, Outlines, polygon_rings, repair
 from .store import LabelStore
 from .trace import labels_to_outlines
 
-POSITIVE_GROUPS = {"_0", "_1", "tumor", "tumour", "metastases", "metastasis", "positive", "cancer"}
-NEGATIVE_GROUPS = {"_2", "exclusion", "normal", "none", "negative", "benign", "other", "stroma"}
 SUFFIXES = {
     ".xml": (read_asap, write_asap),
     ".geojson": (read_geojson, write_geojson),
@@ -26,19 +25,63 @@ SUFFIXES = {
 }
 
 
+__all__ = [
+    "ImportReport", "class_mapping", "export_annotations", "import_annotations", "read_annotations",
+    "write_annotations",
+]  # fmt: skip
+
+
 @dataclass
 class ImportReport:
-    """What an import did: shapes painted per class, and in words what was repaired or left out."""
+    """What an import did.
+
+    Attributes
+    ----------
+    counts : outlines per class that was painted.
+    erased : outlines whose area was cleared.
+    left_out : outlines per class of the file that nobody gave a meaning.
+    cut : outlines that reach beyond the slide; the part on it was taken.
+    repaired, skipped : what else had to be changed or could not be used, one sentence for each outline.
+    """
 
     counts: dict[str, int] = field(default_factory=dict)
+    erased: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+    cut: int = 0
     repaired: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
     @property
     def sentence(self) -> str:
-        painted = ", ".join(f"{count} {name}" for name, count in self.counts.items()) or "nothing"
-        more = f"; {len(self.repaired)} repaired" if self.repaired else ""
-        return f"Imported {painted}{more}{f'; {len(self.skipped)} left out' if self.skipped else ''}."
+        parts = [", ".join(f"{count} {name}" for name, count in self.counts.items()) or "no outline of a class"]
+        if self.erased:
+            parts.append(f"{self.erased} erased")
+        if self.left_out:
+            parts.append(f"{sum(self.left_out.values())} left out ({quoted(self.left_out, 3)})")
+        if self.skipped:
+            parts.append(f"{len(self.skipped)} not usable")
+        if self.repaired:
+            parts.append(f"{len(self.repaired)} repaired")
+        if self.cut:
+            reach = "1 outline reaches" if self.cut == 1 else f"{self.cut} outlines reach"
+            parts.append(f"{reach} beyond the slide and {'was' if self.cut == 1 else 'were'} cut")
+        return f"Imported {'; '.join(parts)}."
+
+    @property
+    def details(self) -> list[str]:
+        """Everything that did not go in as it was drawn, one sentence each."""
+        left = [f"{_outlines(count)} {_of(name)}: left out." for name, count in self.left_out.items()]
+        return [*left, *self.skipped, *self.repaired]
+
+
+def _outlines(count: int) -> str:
+    return "1 outline" if count == 1 else f"{count} outlines"
+
+
+def _of(name: str) -> str:
+    """ "of class 'x'", or "without a class"."""
+    text = called(name)
+    return f"of class {text}" if text.startswith("'") else text
 
 
 def read_annotations(path: Path) -> Outlines:
@@ -73,73 +116,74 @@ def export_annotations(store: LabelStore, classes: Sequence[LabelClass], path: P
     return len(outlines)
 
 
-def class_mapping(outlines: Sequence[Outline], classes: Sequence[LabelClass]) -> dict[str, LabelClass | None]:
-    """Return, for each class name in a file, the class it becomes; None = its area is cleared (not tumour, excluded).
-
-    A class of the same name wins; else the groups that CAMELYON and QuPath use are known; anything else is positive, as an
-    outline without a word is in every data set at hand.
-    """
-    by_name = {item.name.lower(): item for item in classes}
-    positive = next((item for item in classes if item.role == "positive"), None)
-    negative = next((item for item in classes if item.role == "negative"), None)
-    found: dict[str, LabelClass | None] = {}
-    for outline in outlines:
-        word = outline.class_name.lower()
-        if word in by_name:
-            found[outline.class_name] = by_name[word]
-        elif outline.exclude or word in NEGATIVE_GROUPS:
-            found[outline.class_name] = negative
-        else:
-            found[outline.class_name] = positive
-    return found
-
-
 def import_annotations(
-    store: LabelStore, outlines: Sequence[Outline], mapping: dict[str, LabelClass | None], text: str = "Import"
+    store: LabelStore, outlines: Sequence[Outline], mapping: Mapping[str, Target], text: str = "Import"
 ) -> ImportReport:
-    """Paint outlines as one undo step, exclusions last whatever the file's order.
+    """Paint outlines as one undo step, whatever the file's order: what lies inside another outline stays visible.
+
+    Larger outlines come first, so that of two that overlap the smaller one is seen; areas to be erased come last.
+
+    Parameters
+    ----------
+    mapping : what each class of the file becomes, see `class_mapping`; a class that is not in it is left out.
 
     Raises
     ------
-    AnnotationError : no outline touches the slide; nothing has been painted.
+    AnnotationError : nothing can be painted or erased; the labels are as they were.
     """
     report = ImportReport(
         repaired=list(getattr(outlines, "repaired", ())), skipped=list(getattr(outlines, "skipped", ()))
     )
-    items: list[tuple[Rings, int]] = []
+    wanted = [o for o in outlines if mapping.get(o.class_name, SKIP) != SKIP]
+    report.left_out = count_classes(o for o in outlines if mapping.get(o.class_name, SKIP) == SKIP)
+    painted: list[tuple[float, list[Rings], int]] = []
+    erased: list[Rings] = []
     outside = 0
-    late = [o for o in outlines if _is_late(o)]
-    for outline in [o for o in outlines if not _is_late(o)] + late:
-        if not outline.areal:
-            report.skipped.append(f"{outline.title} is a {outline.kind} and has no area.")
+    for outline in wanted:
+        polygons = _usable(outline, report)
+        if not polygons:
             continue
-        fixed = repair(outline)
-        if not fixed.polygons:
-            report.skipped.append(f"{outline.title} encloses no area.")
-            continue
-        if fixed.changed:
-            report.repaired.append(f"{outline.title} crossed itself and was repaired.")
         x0, y0, x1, y1 = outline.bounds
         if x1 <= 0 or y1 <= 0 or x0 >= store.width or y0 >= store.height:
             outside += 1
             report.skipped.append(f"{outline.title} lies outside the slide.")
             continue
-        target = mapping.get(outline.class_name)
-        for polygon in fixed.polygons:
-            rings = [np.asarray(ring) for ring in polygon_rings(polygon)]
-            items.append((rings, target.value if target is not None else 0))
-        name = target.name if target is not None else "cleared"
-        report.counts[name] = report.counts.get(name, 0) + 1
+        report.cut += x0 < 0 or y0 < 0 or x1 > store.width or y1 > store.height
+        rings: list[Rings] = [polygon_rings(polygon) for polygon in polygons]
+        target = mapping[outline.class_name]
+        if isinstance(target, LabelClass):
+            painted.append((sum(polygon.area for polygon in polygons), rings, target.value))
+            report.counts[target.name] = report.counts.get(target.name, 0) + 1
+        else:
+            erased += rings
+            report.erased += 1
+    painted.sort(key=lambda entry: -entry[0])
+    items = [(one, value) for _, rings, value in painted for one in rings] + [(one, 0) for one in erased]
     if not items:
-        reason = (
-            "all outlines lie outside the slide: do they belong to another slide or level?"
-            if outside
-            else "no outline has an area."
-        )
-        raise AnnotationError(f"Nothing was imported: {reason}")
+        raise AnnotationError(f"Nothing was imported: {_reason(report, len(wanted), outside)}")
     store.polygons(items, text=text)
     return report
 
 
-def _is_late(outline: Outline) -> bool:
-    return outline.exclude or outline.class_name.lower() in NEGATIVE_GROUPS
+def _usable(outline: Outline, report: ImportReport) -> list[Polygon]:
+    """Return the outline's area as valid polygons; what was changed or cannot be used goes into the report."""
+    if not outline.areal:
+        report.skipped.append(f"{outline.title} is a {outline.kind} and has no area.")
+        return []
+    fixed = repair(outline)
+    if not fixed.polygons:
+        report.skipped.append(f"{outline.title} encloses no area.")
+    elif fixed.changed:
+        report.repaired.append(f"{outline.title} crossed itself and was repaired.")
+    return fixed.polygons
+
+
+def _reason(report: ImportReport, wanted: int, outside: int) -> str:
+    if not wanted and report.left_out:
+        names = list(report.left_out)
+        if len(names) == 1:
+            return f"its outlines are {_of(names[0])}, and it is not said what that becomes."
+        return f"it is not said what its classes become: {quoted(names)}."
+    if outside:
+        return "all outlines lie outside the slide: do they belong to another slide or level?"
+    return "no outline has an area."

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-import math
 import uuid
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
+from shapely.geometry import Polygon
 
 from ..errors import AnnotationError
 from ..files import write_text
-from .shapes import Kind, Outline, Outlines, polygon_rings, repair, usable
+from .mapping import shortened
+from .shapes import Kind, Outline, Outlines, areal_parts, polygon_rings, repair, usable
 
 LARGEST_FILE = 2 << 30
 GEOMETRIES = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon", "GeometryCollection")
@@ -23,25 +26,32 @@ GEOMETRIES = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon",
 def read_geojson(path: Path) -> Outlines:
     """Read a FeatureCollection, a bare list of features, one feature or a bare geometry; also zipped.
 
-    Every spelling of QuPath 0.2 to 0.7 is understood. Classes whose name ends in ``*`` mean "not to be measured" and come back
-    without a class name. `AnnotationError` says what is wrong with which file.
+    Every spelling of QuPath 0.2 to 0.7 is understood. Objects that cannot be used are named in ``.skipped``.
+
+    Raises
+    ------
+    AnnotationError : one sentence about a file that is damaged, no GeoJSON, or holds no object at all.
     """
     path = Path(path)
     try:
-        value = json.loads(_text(path))
-    except (ValueError, RecursionError) as error:
+        features = list(_features(json.loads(_text(path))))
+    except RecursionError:
+        raise AnnotationError(
+            f"{path.name} is nested too deeply for an annotation file; export it again from the program it came from."
+        ) from None
+    except ValueError as error:
         place = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise AnnotationError(
-            f"{path.name}{place} is no valid GeoJSON; export it again from the program it came from."
+            f"{path.name}{place}: this is no valid GeoJSON, or it was cut off; export it again from the program it "
+            "came from."
         ) from None
     found = Outlines()
-    features = list(_features(value))
     if not features:
         raise AnnotationError(f"{path.name} holds no annotation that Opsin knows (no feature and no geometry).")
     for number, feature in enumerate(features, 1):
         try:
             _read_feature(feature, f"object {number}", found)
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError):
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, RecursionError):
             found.skipped.append(f"{path.name}: object {number} is malformed.")
     return found
 
@@ -57,7 +67,7 @@ def _text(path: Path) -> str:
                     raise AnnotationError(f"{path.name} holds no GeoJSON file of a usable size.")
                 return archive.read(inside[0]).decode("utf-8-sig")
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except (OSError, UnicodeDecodeError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise AnnotationError(f"{path.name} cannot be read as text ({error}).") from None
 
 
@@ -82,19 +92,21 @@ def _read_feature(feature: dict[str, Any], title: str, found: Outlines) -> None:
     class_name, color = _classification(properties)
     kind = properties.get("objectType") or properties.get("object_type") or properties.get("type") or "annotation"
     name = str(properties.get("name") or title)
+    short = shortened(name)
+    locked = properties.get("isLocked") is True
     if kind == "root":
         return
     for shape, rings in _shapes(feature.get("geometry")):
         arrays = [np.array(ring, dtype=np.float64).reshape(-1, 2) for ring in rings]
         if not arrays or not all(usable(ring) and len(ring) for ring in arrays):
-            found.skipped.append(f"'{name}' has coordinates that are no numbers or lie beyond any slide.")
+            found.skipped.append(f"'{short}' has coordinates that are no numbers or lie beyond any slide.")
             continue
         if shape == "polygon":
             arrays = [ring[:-1] if len(ring) > 1 and (ring[0] == ring[-1]).all() else ring for ring in arrays]
             if len(arrays[0]) < 3:
-                found.skipped.append(f"'{name}' has fewer than 3 points.")
+                found.skipped.append(f"'{short}' has fewer than 3 points.")
                 continue
-        found.append(Outline(name, arrays, class_name, color, kind=shape, object_type=str(kind)))
+        found.append(Outline(name, arrays, class_name, color, kind=shape, object_type=str(kind), locked=locked))
 
 
 def _shapes(geometry: Any) -> Iterator[tuple[Kind, list[Any]]]:
@@ -132,7 +144,7 @@ def _classification(properties: dict[str, Any]) -> tuple[str, str]:
         color = _color(value.get("color", value.get("colorRGB")), color)
     else:
         name = ""
-    return ("" if name.endswith("*") else name), color
+    return name, color
 
 
 def _color(value: Any, other: str = "#C80000") -> str:
@@ -144,32 +156,48 @@ def _color(value: Any, other: str = "#C80000") -> str:
 
 
 def write_geojson(path: Path, outlines: Sequence[Outline]) -> None:
-    """Write a FeatureCollection that QuPath opens: valid closed rings, holes inside, UUIDs, two decimals.
+    """Write a FeatureCollection that QuPath opens: valid closed rings, holes inside, an id of its own for each object.
 
-    A ring that crosses itself is repaired first: QuPath refuses a whole file for one of them. What encloses nothing is left out.
+    QuPath refuses a whole file for one invalid ring, so rings that cross themselves are repaired, also those that only do
+    so with two decimals. What encloses nothing is left out.
     """
     features = []
     for outline in outlines:
-        if not outline.areal:
-            points = np.concatenate(outline.rings).round(2).tolist()
-            features.append(_feature(outline, {"type": "MultiPoint", "coordinates": points}))
+        if outline.areal:
+            for polygon in repair(outline).polygons:
+                for part in _two_decimals(polygon):
+                    rings = [_closed(ring) for ring in polygon_rings(part)]
+                    features.append(_feature(outline, {"type": "Polygon", "coordinates": rings}))
             continue
-        for polygon in repair(outline).polygons:
-            rings = [
-                [*ring.tolist(), ring[0].tolist()] for ring in map(_rounded, polygon_rings(polygon)) if len(ring) >= 3
-            ]
-            if rings:
-                features.append(_feature(outline, {"type": "Polygon", "coordinates": rings}))
+        points = np.concatenate(outline.rings).round(2).tolist()
+        if outline.kind == "line" and len(points) > 1:
+            features.append(_feature(outline, {"type": "LineString", "coordinates": points}))
+        elif points:
+            features.append(_feature(outline, {"type": "MultiPoint", "coordinates": points}))
     write_text(path, json.dumps({"type": "FeatureCollection", "features": features}, allow_nan=False))
 
 
-def _rounded(ring: np.ndarray) -> np.ndarray:
-    return np.array([[round(x, 2), round(y, 2)] for x, y in ring.tolist() if math.isfinite(x) and math.isfinite(y)])
+def _two_decimals(polygon: Polygon) -> list[Polygon]:
+    """Return valid polygons with two decimals, or the polygon as it is where rounding cannot keep it valid."""
+    rounded = shapely.transform(polygon, _round)
+    if rounded.is_valid and rounded.area > 0:
+        return [rounded]
+    parts = [shapely.transform(part, _round) for part in areal_parts(shapely.set_precision(polygon, 0.01))]
+    return parts if parts and all(part.is_valid for part in parts) else [polygon]
+
+
+def _round(points: np.ndarray) -> np.ndarray:
+    return points.round(2)
+
+
+def _closed(ring: np.ndarray) -> list[list[float]]:
+    points = ring.tolist()
+    return [*points, points[0]]
 
 
 def _feature(outline: Outline, geometry: dict[str, Any]) -> dict[str, Any]:
     color = [int(outline.color[i : i + 2], 16) for i in (1, 3, 5)]
-    properties: dict[str, Any] = {"objectType": "annotation", "name": outline.name}
+    properties: dict[str, Any] = {"objectType": "annotation", "name": outline.name, "isLocked": outline.locked}
     if outline.class_name:
         properties["classification"] = {"name": outline.class_name, "color": color}
     return {"type": "Feature", "id": str(uuid.uuid4()), "geometry": geometry, "properties": properties}

@@ -13,10 +13,13 @@ import numpy as np
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
+from .mapping import shortened
+
 Kind = Literal["polygon", "spline", "rectangle", "point", "line"]
 AREAL: tuple[Kind, ...] = ("polygon", "spline", "rectangle")
-LARGEST = 1e9
-"""No slide is that wide: a coordinate beyond it is garbage, not a place."""
+LARGEST = 1e8
+"""No slide is that wide: a coordinate beyond it is garbage, not a place. The label store takes none beyond it either."""
+NOT_DRAWN = ("detection", "cell", "tile", "core")
 
 
 @dataclass
@@ -31,6 +34,7 @@ class Outline:
     color : ``"#rrggbb"``.
     exclude : the area is *not* of the class it lies in; applied after all others whatever the file order.
     object_type : what QuPath calls the object (annotation, detection, cell, tile).
+    locked : nobody is to change it.
     """
 
     name: str
@@ -40,6 +44,7 @@ class Outline:
     exclude: bool = False
     kind: Kind = "polygon"
     object_type: str = "annotation"
+    locked: bool = False
 
     @property
     def areal(self) -> bool:
@@ -48,7 +53,12 @@ class Outline:
     @property
     def title(self) -> str:
         """How reports call it."""
-        return f"'{self.name}'" + (f" ({self.class_name})" if self.class_name else "")
+        return f"'{shortened(self.name)}'" + (f" ({shortened(self.class_name)})" if self.class_name else "")
+
+    @property
+    def drawn(self) -> bool:
+        """False for what a program found or laid out in numbers: QuPath's detections, cells, tiles and cores."""
+        return not any(word in self.object_type.lower() for word in NOT_DRAWN)
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:

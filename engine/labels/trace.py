@@ -28,7 +28,7 @@ def labels_to_outlines(store: TilePyramid, classes: Sequence[LabelClass]) -> lis
         lookup = np.zeros(256, bool)
         lookup[item.value] = True
         for number, rings in enumerate(trace(store, lookup), 1):
-            found.append(Outline(f"{item.name} {number}", rings, item.name, item.color))
+            found.append(Outline(f"{item.name} {number}", rings, item.name, item.color, locked=item.locked))
     return found
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel
 
 from opsin.engine.labels.exchange import read_annotations, write_annotations
 from opsin.engine.labels.shapes import Outline
 from opsin.gui.exchange import CLEAR, SKIP, MappingDialog
+from opsin.gui.import_dialog import NEW
 
 
 def square(x: float, y: float, size: float) -> list[np.ndarray]:
@@ -57,13 +60,108 @@ def test_classes_can_be_left_out_or_cleared(opened, annotations, qtbot):
     dialog.accept()
     qtbot.waitUntil(lambda: bool(opened.banners.banners))
     assert opened.model.labels.areas() == {3: 80 * 80 - 20 * 20}
-    assert "2 of class 'Tumor', as you chose." in opened.banners.banners[0].details
+    assert "2 outlines of class 'Tumor': left out." in opened.banners.banners[0].details
+
+
+def unknown(path, *names, size=100):
+    write_annotations(path, [Outline(n, square(120 * i, 10, size), n, "#0000FF") for i, n in enumerate(names)])
+    return path
+
+
+def choose(dialog, name, value):
+    box = dialog.boxes[name]
+    box.setCurrentIndex(box.findData(value))
+
+
+def test_nothing_is_imported_before_somebody_says_what_an_unknown_class_is(opened, tmp_path, qtbot):
+    opened.exchange.import_file(unknown(tmp_path / "a.geojson", "Gland"))
+    dialog = mapping(opened, qtbot)
+    assert dialog.choices() == {"Gland": SKIP} and not dialog.import_button.isEnabled()
+    assert "choose what the outlines become" in dialog.note.text()
+    assert dialog.focusWidget() is dialog.boxes["Gland"]
+    choose(dialog, "Gland", 1)
+    assert dialog.import_button.isEnabled()
+    qtbot.mouseClick(dialog.import_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: bool(opened.banners.banners))
+    assert opened.model.labels.areas() == {1: 100 * 100}
+
+
+def test_unknown_classes_beside_known_ones_are_left_out_and_named(opened, tmp_path, qtbot):
+    opened.exchange.import_file(unknown(tmp_path / "a.geojson", "Tumor", "Gland", "Ignore*", "normal"))
+    dialog = mapping(opened, qtbot)
+    names = {name: getattr(choice, "name", choice) for name, choice in dialog.choices().items()}
+    assert names == {"Tumor": "Tumour", "Gland": SKIP, "Ignore*": "Exclude", "normal": "Normal"}
+    assert "Left out: 'Gland'" in dialog.note.text() and dialog.import_button.isEnabled()
+    dialog.accept()
+    qtbot.waitUntil(lambda: bool(opened.banners.banners))
+    assert "1 left out ('Gland')" in opened.banners.texts()[0]
+    assert set(opened.model.labels.areas()) == {1, 2, 3}
+
+
+def test_a_new_class_takes_name_and_colour_of_the_file(opened, tmp_path, qtbot):
+    opened.exchange.import_file(unknown(tmp_path / "a.geojson", "Gland", "Duct"))
+    dialog = mapping(opened, qtbot)
+    choose(dialog, "Gland", NEW)
+    choose(dialog, "Duct", NEW)
+    dialog.accept()
+    qtbot.waitUntil(lambda: bool(opened.banners.banners))
+    made = opened.workspace.classes[-2:]
+    assert [(c.name, c.value, c.role) for c in made] == [("Gland", 4, "ignore"), ("Duct", 5, "ignore")]
+    assert made[0].color == "#0000FF" and made[1].color != "#0000FF", "two classes never look the same"
+    assert opened.model.labels.areas() == {4: 10_000, 5: 10_000}
+    qtbot.waitUntil(lambda: [c.name for c in opened.model.classes[-2:]] == ["Gland", "Duct"])
+    assert "left out of training" in opened.banners.texts()[0]
+
+
+def test_a_failed_import_leaves_classes_and_labels_as_they_were(opened, tmp_path, qtbot):
+    opened.model.labels.polygon(square(0, 0, 80), 3)
+    far = [Outline("far", square(5000, 10, 20), "Gland")]
+    write_annotations(tmp_path / "a.geojson", far)
+    before = opened.workspace.classes
+    opened.exchange.import_file(tmp_path / "a.geojson")
+    dialog = mapping(opened, qtbot)
+    choose(dialog, "Gland", NEW)
+    dialog.accept()
+    qtbot.waitUntil(lambda: bool(opened.banners.banners))
+    assert "outside the slide" in opened.banners.texts()[0]
+    assert opened.workspace.classes == before and opened.model.labels.areas() == {3: 80 * 80}
+
+
+def test_erasing_is_prefilled_for_exclusions_alone(opened, tmp_path, qtbot):
+    opened.exchange.import_file(unknown(tmp_path / "a.xml", "Tumor", "_2", "Gland", "None"))
+    choices = mapping(opened, qtbot).choices()
+    assert [name for name, choice in choices.items() if choice == CLEAR] == ["_2"]
+
+
+def test_the_dialog_is_done_by_keyboard(opened, tmp_path, qtbot):
+    opened.exchange.import_file(unknown(tmp_path / "a.geojson", "Gland"))
+    dialog = mapping(opened, qtbot)
+    qtbot.keyClick(dialog.boxes["Gland"], Qt.Key.Key_Home)
+    assert dialog.choices()["Gland"].name == "Tumour"
+    order, at = [], dialog.boxes["Gland"]
+    for _ in range(3):
+        at = at.nextInFocusChain()
+        while not (at.isEnabled() and at.focusPolicy() & Qt.FocusPolicy.TabFocus):
+            at = at.nextInFocusChain()
+        order.append(at)
+    assert dialog.import_button in order, "Tab leads to Import"
+    qtbot.keyClick(dialog, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: bool(opened.banners.banners))
+    assert opened.model.labels.areas() == {1: 100 * 100}
+
+
+def test_names_of_a_file_are_shown_as_text_not_as_markup(opened, tmp_path, qtbot):
+    opened.exchange.import_file(unknown(tmp_path / "a.geojson", "<b>Gland</b>", "x" * 300))
+    dialog = mapping(opened, qtbot)
+    formats = {label.textFormat() for label in dialog.findChildren(QLabel) if "Gland" in label.text()}
+    assert formats == {Qt.TextFormat.PlainText}
+    assert dialog.width() < 900, "a long name does not stretch the dialog"
 
 
 def test_a_dropped_file_goes_to_the_slide_of_its_name(opened, annotations, qtbot):
     opened.open_paths([annotations])
     dialog = mapping(opened, qtbot)
-    assert "into beta" in dialog.findChildren(type(opened.status.position))[0].text()
+    assert "into beta" in dialog.head.text()
     dialog.accept()
     qtbot.waitUntil(lambda: opened.workspace.items()[1].marked > 0)
     assert opened.model.labels.areas() == {}, "the open slide stays as it was"

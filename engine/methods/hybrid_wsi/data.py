@@ -215,14 +215,17 @@ def rasterise(sample: SlideSample, path: Path, classes: list[LabelClass]) -> lis
     """Write the outlines of a foreign annotation file as a label store at `path`; return what was skipped, in words."""
     assert sample.outlines is not None
     from ...labels.exchange import class_mapping, import_annotations, read_annotations
+    from ...labels.mapping import cautious, left_out_of_training
 
     outlines = read_annotations(sample.outlines)
+    mapping = class_mapping(outlines, classes)
     with sample.open() as slide:
         width, height = slide.width, slide.height
     with closing(LabelStore.create(path, width, height)) as store:
-        report = import_annotations(store, outlines, class_mapping(outlines, classes))
+        report = import_annotations(store, outlines, cautious(mapping, classes))
         store.flush()
-    return [f"{sample.outlines.name}: {len(report.skipped)} shapes were skipped."] if report.skipped else []
+    skipped = f"{len(report.skipped)} shapes were skipped." if report.skipped else ""
+    return [f"{sample.outlines.name}: {text}" for text in (skipped, left_out_of_training(mapping)) if text]
 
 
 def open_data(path: Path) -> SlideSet:

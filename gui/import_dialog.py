@@ -1,0 +1,167 @@
+"""The dialog before an import: what each class of the file becomes, prefilled with what its name says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
+from qtpy.QtWidgets import QComboBox, QDialogButtonBox, QFrame, QGridLayout, QLabel, QScrollArea, QWidget
+
+from ..engine.labels.classes import LabelClass
+from ..engine.labels.mapping import CLEAR, SKIP, Target, count_classes, new_class, quoted, shortened
+from ..widgets import theme
+from ..widgets.texts import MutedLabel, heading
+from .dialogs import Sheet
+
+if TYPE_CHECKING:
+    from ..engine.labels.shapes import Outlines
+
+NEW = "new"
+"""A class of the file becomes a new class of the workspace, with its name and colour."""
+ROOM_ROWS = 10
+
+
+class MappingDialog(Sheet):
+    """What each class of a file becomes; where all names are known, Enter is all.
+
+    Import can be pressed as soon as something would be painted or erased; the sentence above it says what will be left out.
+    """
+
+    def __init__(
+        self, path: Path, slide: str, outlines: Outlines, classes: Sequence[LabelClass], parent: QWidget | None = None
+    ) -> None:
+        from ..engine.labels.exchange import class_mapping
+
+        super().__init__("Import annotations", parent)
+        self.boxes: dict[str, QComboBox] = {}
+        self._classes = list(classes)
+        self._colors = {outline.class_name: outline.color for outline in reversed(outlines)}
+        self._mapping = class_mapping(outlines, classes)
+        counts = count_classes(outlines)
+        self.head = QLabel(f"{_outlines(len(outlines))} from {shortened(path.name, 60)} into {shortened(slide, 60)}")
+        self.head.setTextFormat(Qt.TextFormat.PlainText)
+        self.head.setProperty("kind", "heading")
+        self.head.setWordWrap(True)
+        self.column.addWidget(self.head)
+        self.column.addWidget(MutedLabel("Choose what each class of the file becomes on the slide.", wrap=True))
+        self.column.addWidget(self._table(counts), 1)
+        self.note = QLabel()
+        self.note.setTextFormat(Qt.TextFormat.PlainText)
+        self.note.setWordWrap(True)
+        self.column.addWidget(self.note)
+        buttons = self.add_buttons("Import", "Cancel")
+        self.import_button = next(
+            b for b in buttons.buttons() if buttons.buttonRole(b) == QDialogButtonBox.ButtonRole.AcceptRole
+        )
+        self._show()
+        first = next((name for name in counts if self._mapping[name] == SKIP), "")
+        if self.import_button.isEnabled():
+            self.import_button.setFocus()
+        elif first in self.boxes:
+            self.boxes[first].setFocus()
+        self.resize(theme.px(560), theme.px(230 + 42 * min(len(counts), ROOM_ROWS)))
+
+    def _table(self, counts: dict[str, int]) -> QScrollArea:
+        inside = QWidget()
+        grid = QGridLayout(inside)
+        grid.setContentsMargins(0, 0, theme.GAP if len(counts) > ROOM_ROWS else 0, 0)
+        grid.setHorizontalSpacing(theme.WIDE)
+        grid.setVerticalSpacing(theme.GAP)
+        right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        grid.addWidget(heading("In the file"), 0, 0, 1, 2)
+        grid.addWidget(heading("Outlines"), 0, 2, Qt.AlignmentFlag.AlignRight)
+        grid.addWidget(heading("Becomes"), 0, 3)
+        for row, (name, count) in enumerate(counts.items(), start=1):
+            color = QLabel()
+            color.setPixmap(_swatch(self._colors[name]).pixmap(_size()))
+            label = QLabel(shortened(name, 32) or "Without a class")
+            label.setTextFormat(Qt.TextFormat.PlainText)
+            label.setToolTip(" ".join(name.split()) if len(name) > 32 else "")
+            box = self.boxes[name] = self._box(name)
+            label.setBuddy(box)
+            grid.addWidget(color, row, 0)
+            grid.addWidget(label, row, 1)
+            grid.addWidget(QLabel(f"{count:,}"), row, 2, right)
+            grid.addWidget(box, row, 3)
+        grid.setHorizontalSpacing(theme.PAD)
+        grid.setColumnMinimumWidth(1, theme.px(150))
+        grid.setColumnStretch(3, 1)
+        grid.setRowStretch(len(counts) + 1, 1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        scroll.setWidget(inside)
+        return scroll
+
+    def _box(self, name: str) -> QComboBox:
+        box = QComboBox()
+        box.setIconSize(_size())
+        for item in self._classes:
+            box.addItem(_swatch(item.color), item.name, item.value)
+        box.insertSeparator(box.count())
+        if name.strip() and all(item.name.casefold() != name.strip().casefold() for item in self._classes):
+            box.addItem(_swatch(self._colors[name]), f"New class '{shortened(name, 24)}'", NEW)
+        box.addItem(theme.icon("close"), "Leave out", SKIP)
+        box.addItem(theme.icon("eraser"), "Erase what is labelled there", CLEAR)
+        target = self._mapping[name]
+        box.setCurrentIndex(box.findData(target.value if isinstance(target, LabelClass) else target))
+        box.setAccessibleName(f"{shortened(name) or 'Without a class'} becomes")
+        box.currentIndexChanged.connect(lambda _: self._show())
+        return box
+
+    def _show(self) -> None:
+        """Say what will happen, and let nobody press Import for nothing."""
+        left = [name for name, box in self.boxes.items() if box.currentData() == SKIP]
+        nothing = len(left) == len(self.boxes)
+        self.import_button.setEnabled(not nothing)
+        if nothing:
+            text = "Nothing would be imported yet: choose what the outlines become."
+        elif left:
+            text = f"Left out: {quoted(left)}. The import is one step of Undo."
+        else:
+            text = "The import is one step of Undo."
+        self.note.setText(text)
+        self.note.setProperty("kind", "warning" if nothing else "muted")
+        self.note.style().polish(self.note)
+
+    def choices(self) -> dict[str, Target]:
+        """Return class name in the file -> class (perhaps a new one), "clear" or "skip".
+
+        `AnnotationError` when there is no room for that many new classes.
+        """
+        found: dict[str, Target] = {}
+        known = {item.value: item for item in self._classes}
+        for name, box in self.boxes.items():
+            value = box.currentData()
+            if value == NEW:
+                made = new_class(name, self._colors[name], list(known.values()))
+                found[name] = known[made.value] = made
+            else:
+                found[name] = known[value] if isinstance(value, int) else value
+        return found
+
+
+def _outlines(count: int) -> str:
+    return "1 outline" if count == 1 else f"{count:,} outlines"
+
+
+def _size() -> QSize:
+    return QSize(theme.px(14), theme.px(14))
+
+
+def _swatch(color: str) -> QIcon:
+    """A square of a colour with a thin border, so that it is seen on light and dark ground."""
+    side = _size().width() * 2
+    picture = QPixmap(side, side)
+    picture.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(picture)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(QPen(QColor(theme.colors().line), 2))
+    painter.setBrush(QColor(color))
+    painter.drawRoundedRect(1, 1, side - 2, side - 2, 4, 4)
+    painter.end()
+    return QIcon(picture)

@@ -1,0 +1,145 @@
+"""`opsin convert`: every way, the slide's size, classes by name; a mistake is one sentence and leaves no file."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from opsin.engine.cli import main
+from opsin.engine.convert import convert, read_size
+from opsin.engine.errors import OpsinError
+from opsin.engine.labels.classes import LabelClass
+from opsin.engine.labels.exchange import read_annotations, write_annotations
+from opsin.engine.labels.shapes import Outline
+from opsin.engine.labels.store import LabelStore
+from opsin.engine.workspace import Workspace
+
+SQUARE = np.array([[10.0, 10.0], [200.0, 10.0], [200.0, 200.0], [10.0, 200.0]])
+
+
+@pytest.fixture
+def xml(tmp_path):
+    path = tmp_path / "a.xml"
+    write_annotations(path, [Outline("a", [SQUARE], "Tumor"), Outline("b", [SQUARE / 4 + 40], "Gland")])
+    return path
+
+
+def areas(path):
+    with LabelStore.open(path, readonly=True) as store:
+        return (store.width, store.height), store.areas()
+
+
+def opsin(capsys, *words):
+    status = main([str(word) for word in words])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_there_and_back(tmp_path):
+    write_annotations(tmp_path / "a.geojson", [Outline("a", [SQUARE], "Tumor")])
+    assert "1 outline" in convert(tmp_path / "a.geojson", tmp_path / "a.xml")
+    assert "Imported 1 Tumour" in convert(tmp_path / "a.xml", tmp_path / "a.labels", (300, 300))
+    assert "1 outline" in convert(tmp_path / "a.labels", tmp_path / "b.geojson")
+    assert areas(tmp_path / "a.labels") == ((300, 300), {1: 190 * 190})
+    assert read_annotations(tmp_path / "b.geojson")[0].class_name == "Tumour"
+
+
+def test_size_in_numbers_or_from_the_slide(tmp_path, xml, capsys):
+    assert opsin(capsys, "convert", xml, tmp_path / "b.labels", "--size", "300x250")[0] == 0
+    assert areas(tmp_path / "b.labels")[0] == (300, 250)
+    Image.new("RGB", (320, 240), "white").save(tmp_path / "s.png")
+    status, out, _ = opsin(capsys, "convert", xml, tmp_path / "c.labels", "--slide", tmp_path / "s.png")
+    assert status == 0 and areas(tmp_path / "c.labels")[0] == (320, 240)
+    assert out.count("\n") == 1 and "1 Tumour" in out and "'Gland'" in out and "--map" in out
+    assert {path.name for path in tmp_path.iterdir()} == {"a.xml", "b.labels", "c.labels", "s.png"}
+
+
+def test_classes_are_mapped_by_name(tmp_path, xml, capsys):
+    words = ["--size", "300x300", "--map", "Gland=normal", "--map", "Tumor=skip"]
+    assert opsin(capsys, "convert", xml, tmp_path / "b.labels", *words)[0] == 0
+    assert list(areas(tmp_path / "b.labels")[1]) == [2]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "--size WIDTHxHEIGHT"),
+        (["--size", "300"], "is no size"),
+        (["--size", "0x300"], "0 x 300"),
+        (["--size", "9x9"], "another slide"),
+        (["--slide", "missing.svs"], "missing.svs"),
+        (["--slide", "a.xml"], "a.xml"),
+        (["--slide", "s.png", "--size", "9x9"], "320 x 240"),
+        (["--size", "300x300", "--map", "Gland=Foo"], "no class 'Foo'"),
+        (["--size", "300x300", "--map", "Foo=Tumour"], "no class 'Foo'"),
+        (["--size", "300x300", "--map", "Tumor=skip"], "'Tumor', 'Gland'"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_no_file(tmp_path, xml, capsys, monkeypatch, words, says):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (320, 240), "white").save("s.png")
+    status, out, err = opsin(capsys, "convert", "a.xml", "b.labels", *words)
+    assert status == 1 and not out
+    assert err.startswith("opsin: ") and err.count("\n") == 1 and says in err, err
+    assert {path.name for path in tmp_path.iterdir()} == {"a.xml", "s.png"}
+
+
+def test_unknown_classes_alone_are_asked_for(tmp_path, capsys):
+    write_annotations(tmp_path / "a.xml", [Outline("b", [SQUARE], "Gland")])
+    status, _, err = opsin(capsys, "convert", tmp_path / "a.xml", tmp_path / "b.labels", "--size", "300x300")
+    assert status == 1 and "'Gland'" in err and "--map 'Gland=Tumour'" in err and err.count("\n") == 1
+    assert not (tmp_path / "b.labels").exists()
+    words = ["--size", "300x300", "--map", "Gland=Tumour"]
+    assert opsin(capsys, "convert", tmp_path / "a.xml", tmp_path / "b.labels", *words)[0] == 0
+    assert areas(tmp_path / "b.labels")[1] == {1: 190 * 190}
+
+
+def test_labels_that_are_there_are_never_replaced(tmp_path, xml):
+    with LabelStore.create(tmp_path / "b.labels", 300, 300) as store:
+        store.polygon([SQUARE], 3)
+    before = (tmp_path / "b.labels").read_bytes()
+    with pytest.raises(OpsinError, match="exists already"):
+        convert(xml, tmp_path / "b.labels", (300, 300))
+    assert (tmp_path / "b.labels").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", ["<ASAP_Annotations><Annot", "<a/>", '{"type": "FeatureCollection"', ""])
+@pytest.mark.parametrize("target", ["b.labels", "b.geojson", "b.xml"])
+def test_a_malformed_source_leaves_nothing(tmp_path, content, target):
+    (tmp_path / "a.xml").write_text(content)
+    with pytest.raises(OpsinError, match="a.xml"):
+        convert(tmp_path / "a.xml", tmp_path / target, (300, 300) if target == "b.labels" else None)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.xml"}
+
+
+def test_nothing_usable_is_not_written_as_an_empty_file(tmp_path):
+    (tmp_path / "a.geojson").write_text('{"type": "Polygon", "coordinates": [[[1, NaN], [2, 2], [3, 1]]]}')
+    with pytest.raises(OpsinError, match="no outline that can be used. 'object 1' has coordinates"):
+        convert(tmp_path / "a.geojson", tmp_path / "b.xml")
+    assert not (tmp_path / "b.xml").exists()
+
+
+def test_labels_of_a_workspace_keep_their_classes(tmp_path):
+    Image.new("RGB", (300, 300), "white").save(tmp_path / "s.png")
+    with Workspace.create(tmp_path / "w") as workspace:
+        (item,) = workspace.add([tmp_path / "s.png"])
+        workspace.set_classes([*workspace.classes, LabelClass(value=7, name="Gland", color="#112233")])
+        workspace.labels(item).polygon([SQUARE], 7)
+        workspace.labels(item).polygon([SQUARE / 4], 200)
+    (store,) = (tmp_path / "w" / "labels").glob("*.labels")
+    assert "2 outlines" in convert(store, tmp_path / "b.geojson")
+    found = {outline.class_name: outline.color for outline in read_annotations(tmp_path / "b.geojson")}
+    assert found["Gland"] == "#112233" and "Class 200" in found, "no label is lost for want of a name"
+
+
+def test_options_that_would_do_nothing_are_refused(tmp_path, xml):
+    with pytest.raises(OpsinError, match="--size"):
+        convert(xml, tmp_path / "b.geojson", (300, 300))
+    with pytest.raises(OpsinError, match="--map"):
+        convert(xml, tmp_path / "b.geojson", None, ["Gland=Tumour"])
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("300x200", (300, 200)), (" 46000 X 32914 ", (46000, 32914)), ("3×4", (3, 4))]
+)
+def test_sizes(text, size):
+    assert read_size(text) == size
