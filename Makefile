@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 # what Qt, OpenGL and the virtual screen need on Debian
 SYSTEM := libegl1 libgl1 libopengl0 libgl1-mesa-dri libglu1-mesa libxcb-cursor0 libxkbcommon-x11-0 libgomp1 \
-	libdbus-1-3 libfontconfig1 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0 libusb-1.0-0 fonts-dejavu-core xvfb
+	libdbus-1-3 libfontconfig1 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0 libusb-1.0-0 fonts-dejavu-core xvfb xauth
 export QT_API := pyside6
 
 .PHONY: setup system demo test bench proof soak gpu lint clean
