@@ -55,6 +55,11 @@ class Database:
         except (sqlite3.Error, TypeError, ValueError) as error:
             if connection is not None:
                 connection.close()
+            if "readonly" in str(error) or "unable to open" in str(error):
+                raise WorkspaceError(
+                    f"The workspace {folder} may only be read, but Opsin must write there: get the right to write, "
+                    "or copy the folder to where you have it."
+                ) from None
             raise WorkspaceError(f"{folder / DATABASE} cannot be read ({error}); restore it from a backup.") from None
         if version > SCHEMA_VERSION:
             connection.close()

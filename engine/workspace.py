@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from .data.slides import Slide, is_slide, open_slide
 from .database import DATABASE, Database
-from .errors import OpsinError, RunError, WorkspaceError
+from .errors import LabelError, OpsinError, RunError, WorkspaceError
 from .files import replacing
 from .labels.classes import DEFAULT_CLASSES, LabelClass, locked_values
 from .labels.store import LabelStore
@@ -107,24 +107,32 @@ class Workspace:
     def is_workspace(folder: Path) -> bool:
         return (Path(folder) / DATABASE).is_file()
 
-    def close(self) -> None:
-        """Write what is queued in open label stores and close everything."""
+    def close(self, discard: bool = False) -> None:
+        """Write what is queued in open label stores and close everything.
+
+        When labels cannot be written, `LabelError` is raised and the workspace stays open with them, so that closing can
+        be tried again; with `discard` it is closed all the same, and edits that are not on disk are lost.
+        """
         problem = None
-        for store in list(self._stores.values()):
+        for id, store in list(self._stores.items()):
             try:
-                store.close()
-            except OpsinError as error:
+                store.close(discard)
+                del self._stores[id]
+            except LabelError as error:
                 problem = error
-        self._stores.clear()
-        self._database.close()
         if problem is not None:
             raise problem
+        self._database.close()
 
     def __enter__(self) -> Workspace:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        try:
+            self.close()
+        except LabelError:
+            self.close(discard=True)
+            raise
 
     # ---- items ------------------------------------------------------------------------------------------------------
 
@@ -158,6 +166,8 @@ class Workspace:
                     found.append(self._add(path.resolve(), slide))
             except (OpsinError, OSError) as error:
                 self.rejected.append((str(path), str(error)))
+            except Exception as error:  # a reader that stumbles over one file must not keep out the others
+                self.rejected.append((str(path), f"{path.name} cannot be read ({type(error).__name__}: {error})."))
         if found:
             self.changed.emit("items")
         return found
@@ -193,9 +203,9 @@ class Workspace:
         """Take slides out of the list. Slide files are not touched; label files move to ``labels/removed``."""
         for id in ids:
             item = self.item(id)
-            store = self._stores.pop(id, None)
-            if store is not None:
-                store.close()
+            if id in self._stores:
+                self._stores[id].close()
+                del self._stores[id]
             source = self._label_path(id)
             if source.exists():
                 target = (
@@ -272,10 +282,23 @@ class Workspace:
                 self._stores[item.id] = store
             return store
 
+    def labels_to_read(self, item: Item) -> LabelStore:
+        """Return the slide's labels for reading alone (another window writes them); whoever asks closes them."""
+        return LabelStore.open(self._label_path(item.id), readonly=True)
+
     def flush(self) -> None:
         """Wait until all that was painted is on disk: another process is about to read it."""
         for store in list(self._stores.values()):
             store.flush()
+
+    def unsaved(self) -> dict[str, str | None]:
+        """Return the ids of slides whose labels still have to be written, with the sentence why where it fails."""
+        return {id: store.problem for id, store in list(self._stores.items()) if store.waiting}
+
+    def retry(self) -> None:
+        """Try again to write labels that could not be written."""
+        for store in list(self._stores.values()):
+            store.retry()
 
     def update_marked(self, id: str) -> float:
         """Count how much of a slide is labelled and keep it with the item; call it from a background thread."""

@@ -62,6 +62,8 @@ class Commands:
         if window.item is None:
             return NO_SLIDE
         labels = model.labels
+        if labels is not None and labels.readonly and need in ("undo", "redo"):
+            return "The labels of this slide can only be looked at now."
         if need == "labels":
             return "" if labels is not None else NO_SLIDE
         if need == "undo":

@@ -179,6 +179,11 @@ class BannerStack(QWidget):
         self._remove(self.banners[0])
         return True
 
+    def withdraw(self, sentence: str) -> None:
+        """Take back a message that is not true any more."""
+        for banner in [banner for banner in self.banners if banner.sentence == sentence]:
+            self._remove(banner)
+
     def texts(self) -> list[str]:
         return [banner.sentence for banner in self.banners]
 

@@ -52,7 +52,7 @@ class Room(QObject):
         self.view = SlideView(self.model)
         self.view.cursor_moved.connect(window.status.show_cursor)
         self.view.saved.connect(window.status.show_saved)
-        self.view.failed.connect(window.messages.failed)
+        self.view.failed.connect(window.saving.failed)
         column.addWidget(self.bar)
         column.addWidget(self.view, 1)
         self.slides = WorkspacePanel()

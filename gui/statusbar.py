@@ -89,9 +89,13 @@ class StatusBar(QStatusBar):
         found = self.model.label_class(label) if label else None
         self.class_name.setText(found.name if found is not None else f"Class {label}" if label else "")
 
-    def show_saved(self, moment: float) -> None:
-        """Show when the labels were last made durable."""
-        self.saved.setText(time.strftime("Saved %H:%M:%S", time.localtime(moment)))
+    def show_saved(self, moment: float | None) -> None:
+        """Show when the labels were last made durable; nothing when that is not known."""
+        self.saved.setText(time.strftime("Saved %H:%M:%S", time.localtime(moment)) if moment else "")
+
+    def show_unsaved(self) -> None:
+        """Say that labels wait to be saved."""
+        self.saved.setText("Not saved yet")
 
     def show_device(self) -> None:
         """Show the preferred device and its free memory."""

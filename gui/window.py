@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ..engine.errors import OpsinError
+from ..engine.errors import LabelError, OpsinError
 from ..widgets import theme
 from ..widgets.background import Relay, Task, finish_background, in_background
 from ..widgets.slide.model import SlideViewModel
@@ -28,6 +28,7 @@ from .dialogs import ListDialog, ask_about_jobs
 from .exchange import Exchange
 from .messages import BannerStack, Messages
 from .opening import make_sample, plan, sample_folder
+from .saving import Saving
 from .settings import AppSettings
 from .start import Recent, StartPage
 from .statusbar import StatusBar
@@ -72,6 +73,7 @@ class MainWindow(QMainWindow):
         self._dialogs: list[QDialog] = []
         self._closing = False
         self.exchange = Exchange(self)
+        self.saving = Saving(self)
         self.commands = Commands(self)
         self._marked_timer = QTimer(self)
         self._marked_timer.setSingleShot(True)
@@ -229,6 +231,8 @@ class MainWindow(QMainWindow):
         if self.jobs is not None and self.jobs.busy and not self._closing:
             self.messages.warning("A job is running in this workspace: stop it or wait for its end before leaving.")
             return False
+        if not self._closing and not self.saving.flushed():
+            return False
         workspace, self.workspace = self.workspace, None
         self._leave_item()
         if self._relay is not None:
@@ -237,9 +241,10 @@ class MainWindow(QMainWindow):
         if self.room is not None:
             self.room.set_workspace(None)
         try:
-            workspace.close()
+            workspace.close(discard=True)
         except OpsinError as error:
             self.messages.error(error)
+        self.saving.try_again()
         if start:
             self.show_start()
         return True
@@ -301,16 +306,24 @@ class MainWindow(QMainWindow):
         self._ticket += 1
         ticket = self._ticket
 
-        def work() -> tuple[Any, Any, Any]:
+        def work() -> tuple[Any, ...]:
             item = workspace.item(id)
             slide = workspace.open_slide(item)
-            return item, slide, workspace.labels(item)
+            try:
+                return item, slide, workspace.labels(item), ""
+            except LabelError as error:
+                return item, slide, workspace.labels_to_read(item), str(error)
 
-        def done(found: tuple[Any, Any, Any]) -> None:
+        def done(found: tuple[Any, ...]) -> None:
+            item, slide, labels, problem = found
             if ticket == self._ticket and self.workspace is workspace:
-                self._show_item(*found)
+                self._show_item(item, slide, labels)
+                if problem:
+                    self.messages.warning(problem)
             else:
-                found[1].close()
+                slide.close()
+                if labels.readonly:
+                    labels.close()
 
         in_background(work, done=done, failed=self.messages.error, owner=self)
 
@@ -322,11 +335,13 @@ class MainWindow(QMainWindow):
         self.model.set_slide(slide, labels)
         self._store_relay = Relay(self._labels_changed, labels.changed, labels.saved, parent=self)
         self.room.set_item(item)
-        self.workspace.set_setting("last_item", item.id)
+        try:
+            self.workspace.set_setting("last_item", item.id)
+        except OpsinError as error:
+            self.messages.error(error)
         self._show_title()
         self.book.refresh()
-        if labels.last_saved:
-            self.status.show_saved(labels.last_saved)
+        self.status.show_saved(labels.last_saved)
 
     def _leave_item(self) -> None:
         """Take the open slide out of the view and close its file."""
@@ -337,10 +352,12 @@ class MainWindow(QMainWindow):
         if self._marked_timer.isActive() and self.workspace is not None:
             self._marked_timer.stop()
             self._count_marked()
-        slide, self.item = self.model.slide, None
+        slide, labels, self.item = self.model.slide, self.model.labels, None
         if slide is not None:
             self.model.set_slide(None)
             slide.close()
+        if labels is not None and labels.readonly:
+            labels.close()
         if self.room is not None:
             self.room.set_item(None)
 
@@ -436,6 +453,9 @@ class MainWindow(QMainWindow):
             self.apply_look()
 
     def closeEvent(self, event: QCloseEvent) -> None:
+        if not self._closing and not self.saving.may_close():
+            event.ignore()
+            return
         if not self._closing and self.jobs is not None and self.jobs.busy:
             event.ignore()
             self.show_dialog(ask_about_jobs(self, len(self.running_jobs()), self.finish))

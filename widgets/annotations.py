@@ -301,8 +301,12 @@ class AnnotationsPanel(QWidget):
         if store is not None:
             self._store_relay = Relay(self._store_changed, store.changed, store.saved, parent=self)
             self._area_timer.start()
-        self.toolbox.setEnabled(store is not None)
-        self.note.setVisible(store is None)
+        writes = store is not None and not store.readonly
+        self.toolbox.setEnabled(writes)
+        self.note.setText(
+            "Open a slide to annotate it." if store is None else "These labels can only be looked at now."
+        )
+        self.note.setVisible(not writes)
         self._show_history()
 
     def _store_changed(self, _: object) -> None:
@@ -310,7 +314,7 @@ class AnnotationsPanel(QWidget):
         self._area_timer.start()
 
     def _show_history(self) -> None:
-        store = self._store
+        store = self._store if self._store is not None and not self._store.readonly else None
         for button, can, text, word, keys in (
             (self.undo_button, store is not None and store.can_undo, store.undo_text if store else "", "Undo", "Ctrl+Z"),
             (self.redo_button, store is not None and store.can_redo, store.redo_text if store else "", "Redo",

@@ -384,6 +384,16 @@ class LabelStore(TilePyramid):
         if self._writer is not None:
             self._writer.flush()
 
+    @property
+    def problem(self) -> str | None:
+        """One sentence while edits cannot be written, else None."""
+        return self._writer.problem if self._writer is not None else None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether edits are still to be written."""
+        return self._writer is not None and bool(self._writer.queue)
+
     def retry(self) -> None:
         """Try again to write what failed."""
         if self._writer is not None:

@@ -62,6 +62,11 @@ class Writer:
             self._problem = None
             self._wake.notify_all()
 
+    @property
+    def problem(self) -> str | None:
+        """Why the queue is not worked off at the moment."""
+        return self._problem
+
     def flush(self) -> None:
         """Wait until the queue is worked off; `LabelError` when it cannot be."""
         if threading.current_thread() is self._thread:
@@ -110,8 +115,12 @@ class Writer:
         reason = "the disk is full" if full else str(error)
         cure = "make room" if full else "check that the folder can be written"
         count = sum(not task.durable for task in self.queue)
-        unsaved = "1 edit that is not saved yet is" if count == 1 else f"{count} edits that are not saved yet are"
-        return f"The labels cannot be saved to {self._store.path}: {reason}; {cure}: {unsaved} kept and saved then."
+        kept = "1 edit that is not saved yet is kept and saved then"
+        if count != 1:
+            kept = f"{count} edits that are not saved yet are kept and saved then"
+        if not count:  # they are in the journal, from which they are painted also after a restart
+            kept = "nothing is lost, and the last edits are finished then"
+        return f"The labels cannot be saved to {self._store.path}: {reason}; {cure}: {kept}."
 
     def _emit(self, signal: Any, value: object) -> None:
         try:

@@ -160,10 +160,10 @@ class SlideViewModel:
     # ---- undo
 
     def undo(self) -> bool:
-        return self.labels.undo() if self.labels is not None else False
+        return self.labels.undo() if self.labels is not None and not self.labels.readonly else False
 
     def redo(self) -> bool:
-        return self.labels.redo() if self.labels is not None else False
+        return self.labels.redo() if self.labels is not None and not self.labels.readonly else False
 
     # ---- navigation
 
