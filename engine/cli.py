@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -151,8 +150,8 @@ _VERBS = (
 def _train(arguments: argparse.Namespace) -> int:
     from .method import get_method
 
-    if (arguments.devices > 1 or arguments.nodes > 1) and "RANK" not in os.environ:
-        return _torchrun(arguments.devices, arguments.nodes)
+    if arguments.devices < 1 or arguments.nodes < 1:
+        raise RunError("--devices and --nodes must be 1 or more.")
     method = get_method(arguments.method)
     data = _existing(arguments.data)
     if arguments.resume:
@@ -164,11 +163,21 @@ def _train(arguments: argparse.Namespace) -> int:
         source = arguments.recipe
         preset = source if source in method.presets() else None
     recipe = method.recipe(source).changed(arguments.settings)
+    together = arguments.devices > 1 or arguments.nodes > 1
+    if together and "RANK" not in os.environ:
+        _check_processes(arguments)
     run = arguments.run
     if run is None:
         from .runs import new_folder
 
         run = new_folder(data / "runs" if data.is_dir() else Path("runs"), method.name)
+    if together and "RANK" not in os.environ:
+        from .scale import launch
+
+        words = ["train", method.name, "--data", str(data), "--run", str(run), "--device", arguments.device]
+        words += ["--recipe", arguments.recipe, *(f"--set={text}" for text in arguments.settings)]
+        words += ["--resume"] * arguments.resume + ["--events"] * arguments.events
+        return launch(words, arguments.devices, arguments.nodes)
     job = JobSpec(
         "train",
         method.name,
@@ -182,6 +191,15 @@ def _train(arguments: argparse.Namespace) -> int:
         arguments.device,
     )
     return _execute(job, arguments.events)
+
+
+def _check_processes(arguments: argparse.Namespace) -> None:
+    """Raise what several processes would all raise, so that it is said once."""
+    from .devices import resolve
+
+    if arguments.nodes > 1 and arguments.run is None:
+        raise RunError("With --nodes, --run must name the run's folder, on a disk that all machines share.")
+    resolve(arguments.device, arguments.devices - 1)
 
 
 def _predict(arguments: argparse.Namespace) -> int:
@@ -234,13 +252,15 @@ def _execute(job: JobSpec, events: bool, also: Callable[[Event], None] | None = 
 
     control = Control()
     interrupted = False
+    quiet = int(os.environ.get("RANK", "0")) > 0  # of several processes the first one speaks
 
     def interrupt(*_: Any) -> None:
         nonlocal interrupted
         if interrupted:
             os._exit(130)
         interrupted = True
-        print("opsin: stopping at the next batch; Ctrl-C again ends at once", file=sys.stderr)
+        if not quiet:
+            print("opsin: stopping at the next batch; Ctrl-C again ends at once", file=sys.stderr)
         control.stop()
 
     before = signal.signal(signal.SIGINT, interrupt)
@@ -254,7 +274,6 @@ def _execute(job: JobSpec, events: bool, also: Callable[[Event], None] | None = 
         if also:
             also(event)
 
-    quiet = int(os.environ.get("RANK", "0")) > 0
     try:
         state = execute(job.plain(), None if quiet else sink, control)
     finally:
@@ -295,28 +314,6 @@ class _ProgressLine:
         if self.text:
             print(file=sys.stderr)
             self.text = ""
-
-
-def _torchrun(devices: int, nodes: int) -> int:
-    """Start the same command once a device under torchrun; on several machines its own MASTER_ADDR says where to meet."""
-    where = (
-        ["--standalone"]
-        if nodes == 1
-        else [
-            f"--node-rank={os.environ.get('NODE_RANK', '0')}",
-            f"--master-addr={os.environ.get('MASTER_ADDR', 'localhost')}",
-            f"--master-port={os.environ.get('MASTER_PORT', '29500')}",
-        ]
-    )
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        f"--nnodes={nodes}",
-        f"--nproc-per-node={devices}",
-        *where,
-    ]
-    return subprocess.run([*launcher, "-m", "opsin.engine.cli", *sys.argv[1:]], check=False).returncode
 
 
 def _existing(path: Path) -> Path:

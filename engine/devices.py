@@ -55,17 +55,33 @@ def list_devices() -> list[Device]:
     return devices
 
 
-def resolve(name: str) -> str:
+def resolve(name: str, place: int | None = None) -> str:
     """Return the id of an existing device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Parameters
+    ----------
+    place : number of this process on its machine when several share a training: each gets a GPU of its own.
 
     Raises
     ------
     DeviceError : there is no such device; the sentence lists those there are.
     """
     known = [device.id for device in list_devices()]
+    if place is not None:
+        return _own(name, place, [id for id in known if id.startswith("cuda")])
     if name == "auto":
         return known[0]
     name = "cuda:0" if name == "cuda" else name
     if name not in known:
         raise DeviceError(f"There is no device '{name}' on this machine; there are {', '.join(known)}.")
     return name
+
+
+def _own(name: str, place: int, gpus: list[str]) -> str:
+    if name == "cpu" or (name == "auto" and not gpus):
+        return "cpu"
+    if name not in ("auto", "cuda"):
+        raise DeviceError(f"With --devices each process gets a GPU of its own: leave out --device {name}.")
+    if place >= len(gpus):
+        raise DeviceError(f"This machine has {len(gpus)} GPUs, fewer than --devices asks for.")
+    return gpus[place]

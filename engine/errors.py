@@ -29,6 +29,10 @@ class RunError(OpsinError):
     """A run folder cannot be used as asked."""
 
 
+class Ended(RunError):
+    """Another process of the same training has ended, so this one cannot go on."""
+
+
 class CheckpointError(OpsinError):
     """A checkpoint is unreadable, unsafe or belongs to something else."""
 

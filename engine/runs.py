@@ -27,6 +27,7 @@ done           value: what the verb returned, as plain data
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import platform
@@ -39,7 +40,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import Cancelled, RunError
-from .files import write_json
+from .files import reason, write_json
+from .scale import ALONE, Team
 
 if TYPE_CHECKING:
     from .results import Result
@@ -124,6 +126,7 @@ class Run:
     sink : called with every event, from the thread that reports it.
     control : how the user's wishes arrive; a fresh one when None.
     device : ``"cpu"``, ``"cuda:0"``, ``"mps"``: already resolved, see `devices.resolve`.
+    team : the processes that share a training; only the lead's run writes into the folder.
     """
 
     def __init__(
@@ -132,7 +135,9 @@ class Run:
         sink: Sink | None = None,
         control: Control | None = None,
         device: str = "cpu",
+        team: Team = ALONE,
     ) -> None:
+        self.team = team
         self.folder = Path(folder) if folder is not None else None
         self.device = device
         self.control = control or Control()
@@ -140,10 +145,11 @@ class Run:
         self._lock = threading.Lock()
         self._files: dict[str, Any] = {}
         self._board: Any = None
+        self._lost: OSError | None = None  # why something that was reported is not on disk
         self._boundary = time.monotonic()
         self.current_phase = "starting"
         self.state = "starting"
-        if self.folder is not None:
+        if self.folder is not None and team.lead:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -161,8 +167,9 @@ class Run:
 
     def describe(self, **facts: Any) -> None:
         """Add facts to ``run.json`` (recipe, seed, fingerprint, the command that repeats the run, ...)."""
-        if self.folder is None:
+        if not self._writes:
             return
+        assert self.folder is not None
         if (self.folder / "run.json").exists():
             record = read_record(self.folder)
         else:
@@ -181,7 +188,7 @@ class Run:
         """Report an event to the sink and, but for heartbeats, to ``events.jsonl``."""
         record = {"event": event, "time": time.time(), **plain(content)}
         with self._lock:
-            if self.folder is not None and event != "heartbeat":
+            if self._writes and event != "heartbeat":
                 self._append("events.jsonl", record)
             for sink in self._sinks:
                 sink(record)
@@ -206,17 +213,20 @@ class Run:
         """Report numbers; they also go to ``metrics.jsonl`` and to TensorBoard event files."""
         values = plain(metrics)
         self.emit("metrics", step=step, values=values)
-        if self.folder is None:
+        if not self._writes:
             return
         with self._lock:
             self._append("metrics.jsonl", {"step": step, "time": time.time(), **values})
             if self._board is None:
                 from tensorboard.summary import Writer
 
-                self._board = Writer(str(self.folder / "tensorboard"))
-            for name, value in values.items():
-                if isinstance(value, int | float) and step is not None:
-                    self._board.add_scalar(name, value, step)
+                self._board = Writer(str(self.part("tensorboard")))
+            try:
+                for name, value in values.items():
+                    if isinstance(value, int | float) and step is not None:
+                        self._board.add_scalar(name, value, step)
+            except OSError as error:
+                self._lost = error
 
     def message(self, text: str, level: str = "info") -> None:
         self.emit("message", text=text, level=level)
@@ -247,11 +257,13 @@ class Run:
             self._boundary = time.monotonic()
         if self.control.cancel_asked:
             raise Cancelled
+        if self._lost is not None:
+            raise RunError(f"The run cannot be kept in {self.folder}: {reason(self._lost)}, then resume it.")
 
     @property
     def stopping(self) -> bool:
-        """True when the method should save a checkpoint and return at this boundary."""
-        return self.control.stop_asked
+        """True when the method should save a checkpoint and return at this boundary; the same in all of a team."""
+        return self.control.stop_asked if self.team.working_apart else self.team.stops
 
     @property
     def seconds_since_boundary(self) -> float:
@@ -262,31 +274,38 @@ class Run:
     def close(self) -> None:
         """Close the files; the run may be reported to no more."""
         with self._lock:
-            for file in self._files.values():
-                file.close()
-            self._files.clear()
-            if self._board is not None:
-                self._board.close()
-                self._board = None
+            board, self._board = self._board, None
+            files, self._files = self._files, {}
+            for file in (*files.values(), *([board] if board is not None else [])):
+                with contextlib.suppress(OSError):  # on a full disk: it has been said
+                    file.close()
 
     def discard(self) -> None:
         """Remove the run's folder (cancel-and-discard)."""
         self.close()
-        if self.folder is not None:
+        if self._writes and self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def write_log(self, text: str) -> None:
-        if self.folder is not None:
+        if self._writes:
             with self._lock:
                 self._append("log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}")
 
+    @property
+    def _writes(self) -> bool:
+        return self.folder is not None and self.team.lead
+
     def _append(self, name: str, record: Any) -> None:
+        """Add a line to a file of the run; what cannot be written ends the run at its next batch boundary."""
         assert self.folder is not None
-        if name not in self._files:
-            self._files[name] = (self.folder / name).open("a", encoding="utf-8")
         text = record if isinstance(record, str) else json.dumps(record, ensure_ascii=False, allow_nan=False)
-        self._files[name].write(text + "\n")
-        self._files[name].flush()
+        try:
+            if name not in self._files:
+                self._files[name] = (self.folder / name).open("a", encoding="utf-8")
+            self._files[name].write(text + "\n")
+            self._files[name].flush()
+        except OSError as error:
+            self._lost = error
 
 
 def _version(name: str) -> str | None:

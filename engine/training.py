@@ -21,6 +21,7 @@ from accelerate.state import AcceleratorState
 
 from .errors import DeviceError, RunError
 from .runs import Run
+from .scale import ALONE, Team
 
 Batch = dict[str, torch.Tensor]
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
@@ -34,8 +35,8 @@ def step_seed(*parts: int | str) -> int:
 
 def make_accelerator(device: str, precision: str) -> Accelerator:
     """Return an accelerator bound to `device`; one process can make several in a row (tests, a warm worker)."""
-    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
-    if ":" in device and "LOCAL_RANK" not in os.environ:
+    AcceleratorState._reset_state(reset_partial_state=True)
+    if ":" in device:
         os.environ["ACCELERATE_TORCH_DEVICE"] = device
     else:
         os.environ.pop("ACCELERATE_TORCH_DEVICE", None)
@@ -65,10 +66,10 @@ def fit(
     Parameters
     ----------
     batch : makes the batch of a step from its number alone: tensors on the CPU, all with the same first dimension. Called
-        from `threads` prefetch threads.
+        from `threads` prefetch threads. In a team each process makes its own part of the batch.
     loss : gives ``{"loss": scalar mean over the batch, ...}``; the other entries are reported too. The batch is on the device.
     save : writes weights, optimiser and step so that training can go on; called every `save_seconds`, when the user stops,
-        and at the end.
+        and at the end; in a team by the lead alone.
     seed : parts of the seed that torch's generator gets at each step, with the step.
     step_offset : added to the step in reported metrics (a method with rounds counts on).
     accumulate : parts a batch is cut into; doubled, and said so, when the device runs out of memory.
@@ -80,9 +81,9 @@ def fit(
     Cancelled : the user discards the run.
     """
     accelerator = make_accelerator(run.device, precision)
+    team = ALONE if run.team.working_apart else run.team
     wrapped, prepared = accelerator.prepare(module, optimizer)
     module.train()
-    rank, world = accelerator.process_index, accelerator.num_processes
     last_save, bad, reached, pace = time.monotonic(), 0, start, 0.0
     with ThreadPoolExecutor(threads, thread_name_prefix="batch") as pool:
         ahead: deque[Future[Batch]] = deque()
@@ -90,19 +91,18 @@ def fit(
         try:
             for step in range(start, steps):
                 run.wait_if_paused()
-                if _any_stops(run, accelerator):
+                if team.agree(run.control.stop_asked):
+                    run.control.stop()
                     break
                 while wanted < min(step + threads + 1, steps):
                     ahead.append(pool.submit(batch, wanted))
                     wanted += 1
                 whole = ahead.popleft().result()
-                if world > 1:
-                    whole = {name: value[rank::world] for name, value in whole.items()}
-                torch.manual_seed(step_seed(*seed, step, rank))
+                torch.manual_seed(step_seed(*seed, step, team.rank))
                 before = time.monotonic()
                 while True:
                     try:
-                        values = _step(accelerator, wrapped, prepared, whole, loss, accumulate)
+                        values = _gradient(accelerator, wrapped, prepared, whole, loss, accumulate)
                         break
                     except torch.cuda.OutOfMemoryError:
                         prepared.zero_grad(set_to_none=True)
@@ -115,6 +115,9 @@ def fit(
                             ) from None
                         accumulate = min(size, accumulate * 2)
                         run.message(f"Out of memory: each batch is now computed in {accumulate} parts.", "warning")
+                values = _shared(team, module, len(next(iter(whole.values()))), values)
+                if math.isfinite(values["loss"]):
+                    prepared.step()
                 pace = time.monotonic() - before
                 bad = 0 if math.isfinite(values["loss"]) else bad + 1
                 if bad == PATIENCE:
@@ -122,19 +125,21 @@ def fit(
                 reached = step + 1
                 run.log(step=step_offset + reached, **values, seconds_per_step=pace)
                 run.progress(reached, steps, what)
-                if time.monotonic() - last_save > save_seconds and reached < steps:
+                if time.monotonic() - last_save > save_seconds and reached < steps and team.lead:
                     save(reached)
                     last_save = time.monotonic()
         finally:
             for future in ahead:
                 future.cancel()
-    if accelerator.is_main_process:
+    for buffer in module.buffers():  # statistics of batch norm: each process has seen its own part; the lead's count
+        team.spread(buffer)
+    if team.lead:
         save(reached)
-    accelerator.wait_for_everyone()
+    team.wait()
     return reached
 
 
-def _step(
+def _gradient(
     accelerator: Accelerator,
     module: torch.nn.Module,
     optimizer: Any,
@@ -142,7 +147,7 @@ def _step(
     loss: Callable[[torch.nn.Module, Batch], dict[str, torch.Tensor]],
     accumulate: int,
 ) -> dict[str, float]:
-    """One optimiser step over `whole` in `accumulate` parts; a step whose loss is not finite changes no weight."""
+    """Leave the mean gradient over `whole`, computed in `accumulate` parts, in the weights; return the mean losses."""
     size = len(next(iter(whole.values())))
     optimizer.zero_grad(set_to_none=True)
     totals: dict[str, float] = {}
@@ -155,17 +160,26 @@ def _step(
         accelerator.backward(parts["loss"] * share)
         for name, value in parts.items():
             totals[name] = totals.get(name, 0.0) + float(value.detach()) * share
-    if math.isfinite(totals["loss"]):
-        optimizer.step()
     return totals
 
 
-def _any_stops(run: Run, accelerator: Accelerator) -> bool:
-    """True when the user asked any of the processes to stop."""
-    if accelerator.num_processes == 1:
-        return run.stopping
-    flag = torch.tensor([float(run.stopping)], device=accelerator.device)
-    stops = bool(accelerator.reduce(flag, "sum").item() > 0)
-    if stops:
-        run.control.stop_asked = True
-    return stops
+def _shared(team: Team, module: torch.nn.Module, size: int, values: dict[str, float]) -> dict[str, float]:
+    """Make of the gradients and losses over each process's part, of `size` samples, those over the whole batch.
+
+    Done by hand and not by DistributedDataParallel: a process that runs out of memory can compute its part again in smaller
+    ones, parts may differ in size, and all processes see the same loss, so all leave out the same steps.
+    """
+    if team.world == 1:
+        return values
+    names = sorted(values)
+    means = torch.tensor([size, *(values[name] * size for name in names)], dtype=torch.float64)
+    team.add_up(means)
+    total = means[0].item()
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    for weight in weights:
+        weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+    flat = torch.cat([weight.grad.flatten() for weight in weights if weight.grad is not None]) * (size / total)
+    team.add_up(flat)
+    for weight, gradient in zip(weights, flat.split([weight.numel() for weight in weights])):
+        weight.grad = gradient.view_as(weight).to(weight.dtype)
+    return {name: float(value / total) for name, value in zip(names, means[1:].tolist())}

@@ -18,10 +18,11 @@ import psutil
 import yaml
 
 from .devices import resolve
-from .errors import Cancelled, OpsinError, RunError
-from .files import replacing, write_text
+from .errors import Cancelled, Ended, OpsinError, RunError
+from .files import is_full, replacing, write_text
 from .method import Method, get_method
 from .runs import FINAL, Control, Event, Run, plain, read_record
+from .scale import ALONE, join, place
 
 CHECKPOINT = Path("checkpoints") / "final.safetensors"
 
@@ -42,34 +43,50 @@ def execute(
     run = Run(None, sink, control)
     state = "failed"
     owned = True
+    team = ALONE
     try:
-        device = resolve(job.get("device", "auto"))
+        device = resolve(job.get("device", "auto"), place() if job["verb"] == "train" else None)
         method = get_method(job["method"])
-        path = Path(arguments[folder]) if folder and arguments.get(folder) and _is_main_process() else None
-        if path is not None:
-            # a folder that was there before a prediction may hold what is not ours to throw away
-            owned = job["verb"] == "train" or not path.exists()
-            _claim(path, job["verb"], bool(arguments.get("resume")))
-        run = Run(path, sink, control, device)
+        path = Path(arguments[folder]) if folder and arguments.get(folder) else None
+        if job["verb"] == "train":
+            team = join(device)
+        with team.lead_first():
+            if path is not None and team.lead:
+                # a folder that was there before a prediction may hold what is not ours to throw away
+                owned = job["verb"] == "train" or not path.exists()
+                _claim(path, job["verb"], bool(arguments.get("resume")))
+            run = Run(path, sink, control, device, team)
+        if not team.lead and (path is None or not path.is_dir()):
+            raise RunError(f"The run's folder {path} is not seen here; choose one on a disk that all machines share.")
         if started:
             started(run)
-        run.describe(method=method.name, verb=job["verb"], device=device, command=command_line(job), **_process())
+        command = command_line(job) + (f" --devices {team.world}" if team.world > 1 else "")
+        run.describe(method=method.name, verb=job["verb"], device=device, command=command, **_process())
         run.set_state("running")
         value = {"train": _train, "predict": _predict, "evaluate": _evaluate}[job["verb"]](method, arguments, run)
         run.emit("done", value=value)
         state = "stopped" if run.stopping else "done"
     except Cancelled:
         state = "cancelled"
+    except Ended as error:
+        if team.lead:
+            words = team.heard() or [(str(error), "")]
+            run.write_log(words[0][1] or str(error))
+            run.message(words[0][0], "error")
     except OpsinError as error:
-        run.message(str(error), "error")
+        _fail(run, str(error))
     except MemoryError:
-        run.message("The machine's memory is full; close other programs or choose a smaller tile or batch.", "error")
+        _fail(run, "The machine's memory is full; close other programs or choose a smaller tile or batch.")
     except Exception as error:
-        run.write_log(traceback.format_exc())
-        run.emit("message", level="debug", text=traceback.format_exc())
+        details = traceback.format_exc()
+        run.write_log(details)
+        run.emit("message", level="debug", text=details)
         where = f"; the details are in {run.folder / 'log.txt'}" if run.folder else ""
         reason = (str(error).splitlines() or [""])[0]
-        run.message(f"{job['verb']} failed: {type(error).__name__}: {reason}{where}.", "error")
+        sentence = f"{job['verb']} failed: {type(error).__name__}: {reason}{where}."
+        if is_full(error):
+            sentence = f"The disk is full: make room where {run.folder or 'temporary files'} lies, then go on or try again."
+        _fail(run, sentence, details)
     if state == "cancelled" and owned:
         run.discard()
         run.folder = None
@@ -77,11 +94,21 @@ def execute(
         run.set_state(state)
     except OpsinError as error:
         run.folder = None
-        run.message(str(error), "error")
+        if state != "failed":  # else the cause has been said
+            run.message(str(error), "error")
         run.set_state("failed")
         state = "failed"
     run.close()
+    team.leave()
     return state
+
+
+def _fail(run: Run, sentence: str, details: str = "") -> None:
+    """Report what went wrong; a process that is not the lead leaves it to the lead, so that it is said once."""
+    if run.team.lead:
+        run.message(sentence, "error")
+    else:
+        run.team.last_words(sentence, details)
 
 
 def _claim(folder: Path, verb: str, resume: bool) -> None:
@@ -116,10 +143,6 @@ def _process() -> dict[str, Any]:
     return {"pid": os.getpid(), "process_started": psutil.Process().create_time()}
 
 
-def _is_main_process() -> bool:
-    return int(os.environ.get("RANK", "0")) == 0
-
-
 def command_line(job: dict[str, Any]) -> str:
     """Return the shell command that repeats the job."""
     arguments = job["arguments"]
@@ -147,31 +170,36 @@ def _yaml_value(value: Any) -> str:
 def _train(method: Method, arguments: dict[str, Any], run: Run) -> dict[str, Any]:
     recipe = method.Recipe.checked(arguments.get("recipe") or {})
     values = recipe.model_dump()
-    if run.folder is not None:
-        if arguments.get("resume"):
-            earlier = read_record(run.folder).get("recipe", values)
-            if earlier != plain(values):
-                names = sorted(k for k in values if plain(values[k]) != earlier.get(k))
-                raise RunError(f"The run in {run.folder} was started with other settings ({', '.join(names)}).")
-        else:
-            write_text(run.folder / "recipe.yaml", yaml.safe_dump(plain(values), sort_keys=False, allow_unicode=True))
-    run.phase("index")
-    data = method.open(Path(arguments["data"]))
-    run.message(data.describe())
-    run.describe(
-        recipe=values,
-        preset=arguments.get("preset"),
-        seed=recipe.seed,
-        data=str(Path(arguments["data"]).resolve()),
-        fingerprint=data.fingerprint(),
-    )
+    with run.team.lead_first():
+        if run.folder is not None and run.team.lead:
+            if arguments.get("resume"):
+                earlier = read_record(run.folder).get("recipe", values)
+                if earlier != plain(values):
+                    names = sorted(k for k in values if plain(values[k]) != earlier.get(k))
+                    raise RunError(f"The run in {run.folder} was started with other settings ({', '.join(names)}).")
+            else:
+                text = yaml.safe_dump(plain(values), sort_keys=False, allow_unicode=True)
+                write_text(run.folder / "recipe.yaml", text)
+        run.phase("index")
+        data = method.open(Path(arguments["data"]))
+        run.message(data.describe())
+    if run.team.lead:
+        run.describe(
+            recipe=values,
+            preset=arguments.get("preset"),
+            seed=recipe.seed,
+            data=str(Path(arguments["data"]).resolve()),
+            fingerprint=data.fingerprint(),
+            processes=run.team.world,
+        )
     checkpoint = method.train(recipe, data, run)
     result: dict[str, Any] = {"metrics": checkpoint.header.get("metrics", {})}
-    if run.folder is not None:
+    if run.folder is not None and run.team.lead:
         checkpoint.save(run.folder / CHECKPOINT)
         run.checkpoint(run.folder / CHECKPOINT, checkpoint.header.get("step", 0))
         run.describe(metrics=result["metrics"], checkpoint=str(CHECKPOINT))
         result["checkpoint"] = str(run.folder / CHECKPOINT)
+    run.team.wait()
     return result
 
 

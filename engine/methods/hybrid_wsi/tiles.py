@@ -210,6 +210,7 @@ class Mix:
     Parameters
     ----------
     proposals : slide index -> its stored E-step tiles; empty in round 0.
+    rank, world : of a team of `world` processes this one makes its own part of every batch.
     """
 
     def __init__(
@@ -220,7 +221,12 @@ class Mix:
         round: int,
         proposals: dict[int, EStep],
         problem: Callable[[str], None],
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
+        size = recipe.batch_size
+        self.size = size * (rank + 1) // world - size * rank // world
+        self.stream = [rank] if world > 1 else []
         self.opened, self.states, self.recipe, self.round = opened, states, recipe, round
         self.proposals, self.problem = proposals, problem
         positive: list[Window] = []
@@ -270,12 +276,12 @@ class Mix:
         return kind, windows[int(rng.integers(len(windows)))]
 
     def batch(self, step: int) -> dict[str, torch.Tensor]:
-        """Return "image" float32 [B, 3, crop, crop] and "target" float32 [B, crop, crop] of a step."""
-        rng = np.random.default_rng([self.recipe.seed, self.round, step])
+        """Return "image" float32 [B, 3, crop, crop] and "target" float32 [B, crop, crop] of a step (in a team: its part)."""
+        rng = np.random.default_rng([self.recipe.seed, self.round, step, *self.stream])
         images: list[np.ndarray] = []
         targets: list[np.ndarray] = []
         misses = 0
-        while len(images) < self.recipe.batch_size:
+        while len(images) < self.size:
             kind, window = self.draw(rng)
             try:
                 image, target = self.example(rng, kind, window)

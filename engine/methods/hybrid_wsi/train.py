@@ -46,6 +46,12 @@ def train(recipe: HybridRecipe, data: Any, run: Run) -> Checkpoint:
         return _Training(recipe, data, run, folder).run_rounds()
 
 
+def _loss(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    # channels last: half the time for the narrow network on a CPU, what tensor cores want on a GPU
+    logits = model(batch["image"].contiguous(memory_format=torch.channels_last))
+    return {"loss": pixel_loss(logits, batch["target"])}
+
+
 @contextlib.contextmanager
 def _folder(run: Run) -> Iterator[Path]:
     """The run's folder, or a temporary one for a run that leaves nothing behind."""
@@ -62,6 +68,8 @@ class _Training:
         self.problems: set[str] = set()
         for name in ("checkpoints", "previews", "snapshots", "estep"):
             (folder / name).mkdir(exist_ok=True)
+        if recipe.batch_size < run.team.world:
+            raise RunError(f"A batch of {recipe.batch_size} cannot be shared by {run.team.world} processes.")
         run.phase("build")
         torch.manual_seed(recipe.seed)
         self.model: PatchNetwork = build(recipe)
@@ -78,10 +86,13 @@ class _Training:
         losses: dict[int, float] = {}
         round = 0
         for round in range(rounds + 1):
-            snapshot = self.data.snapshot(self.folder, round)
+            with run.team.lead_first():
+                snapshot = self.data.snapshot(self.folder, round)
             for problem in snapshot.problems:
                 self._problem(problem)
-            if not self._round_path(round).exists():  # not finished before this run was resumed
+            finished = self._round_path(round).exists()  # before this run was resumed
+            run.team.wait()
+            if not finished:
                 proposals = self._e_step(round, snapshot) if round else {}
                 if run.stopping or not self._m_step(round, snapshot, proposals):
                     break
@@ -109,11 +120,12 @@ class _Training:
         bins = np.linspace(0, 1, 21)
         counts = {name: np.histogram(values, bins)[0].tolist() for name, values in maxima.items()}
         table = {"round": round, "T": recipe.tile_threshold, "bins": bins.tolist(), **counts}
-        write_json(self.folder / f"tile_maxima_round_{round}.json", table)
+        if run.team.lead:
+            write_json(self.folder / f"tile_maxima_round_{round}.json", table)
         for name, values in maxima.items():
             kept = sum(p >= recipe.tile_threshold for p in values)
             run.log(step=round, **{f"{name}_tiles_kept": kept / max(1, len(values))})
-        if not run.stopping:
+        if not run.stopping and run.team.lead:
             # every round's maps replace those of the round before; the scores are small and stay
             for old in self.folder.glob("estep/*/*.npy"):
                 if old.parent.name != f"after_round_{round - 1}":
@@ -121,18 +133,21 @@ class _Training:
         return proposals
 
     def _propose(self, trained: int, snapshot: Snapshot, show: bool) -> dict[int, EStep]:
-        """Run the weights of round `trained` over all training slides; finished slides are read from disk."""
+        """Run the weights of round `trained` over all training slides; finished slides are read from disk.
+
+        In a team each slide is done by the process that is free first.
+        """
         recipe, run = self.recipe, self.run
-        found: dict[int, EStep] = {}
         folder = self.folder / "estep" / f"after_round_{trained}"
         folder.mkdir(exist_ok=True)
-        network = None
         chosen = [
             (i, s) for i, s in enumerate(snapshot.samples) if s.trains and (s.label is not None or recipe.self_training)
         ]
-        opened = Opened(snapshot.samples, recipe)
-        try:
-            for number, (index, sample) in enumerate(chosen):
+        problems: list[str] = []
+        mine: set[int] = set()
+        with run.team.apart(run.control), contextlib.closing(Opened(snapshot.samples, recipe)) as opened:
+            network = None
+            for number, (index, sample) in run.team.shared(list(enumerate(chosen))):
                 run.wait_if_paused()
                 if run.stopping:
                     break
@@ -142,28 +157,57 @@ class _Training:
                 if not path.exists() or (with_maps and EStep.load(path).maps is None):
                     network = network if network is not None else for_inference(self.model, run.device)
                     try:
-                        heat, maps = self._over_slide(opened, index, network, trained, show, with_maps)
+                        heat, maps = self._over_slide(opened, index, network, trained, show, with_maps, problems)
                     except OpsinError as error:
-                        self._problem(f"{sample.name or sample.id} is left out of this round. {error}")
+                        problems.append(f"{sample.name or sample.id} is left out of this round. {error}")
+                        if run.team.lead:
+                            self._problem(problems[-1])
                         continue
                     if run.stopping:
                         break
                     EStep.save(path, heat, recipe.tile_threshold, maps if with_maps else None)
-                found[index] = EStep.load(path)
+                mine.add(index)
                 run.progress(number + 1, len(chosen), f"round {trained + 1}: slides")
-        finally:
-            opened.close()
+        for problem in run.team.gather(problems):
+            self._problem(problem)
+        if run.team.world > 1 and show:
+            for index, sample in chosen:
+                path = self._preview_path(trained, sample)
+                if index not in mine and path.exists():
+                    self._show(path, trained, sample)
+        found = {}
+        for index, sample in chosen:
+            path = folder / f"{sample.id}.npz"
+            proposed = EStep.load(path) if path.exists() else None
+            if proposed is not None and (proposed.maps is not None or not (sample.label or recipe.self_training)):
+                found[index] = proposed
         return found
 
+    def _preview_path(self, trained: int, sample: Any) -> Path:
+        return self.folder / "previews" / f"round_{trained + 1}" / f"{sample.id}.heat"
+
+    def _show(self, path: Path, trained: int, sample: Any) -> Heatmap:
+        name = pseudo_labels(trained + 1)
+        heatmap = Heatmap(path, name, self.recipe.threshold)
+        self.run.preview(heatmap, name, item=sample.id, round=trained + 1)
+        return heatmap
+
     def _over_slide(
-        self, opened: Opened, index: int, network: PatchNetwork, trained: int, show: bool, with_maps: bool
+        self,
+        opened: Opened,
+        index: int,
+        network: PatchNetwork,
+        trained: int,
+        show: bool,
+        with_maps: bool,
+        problems: list[str],
     ) -> tuple[SlideHeat, dict[tuple[int, int], np.ndarray]]:
         """Run the network over a slide; return the tile scores and, by corner, the maps of the tiles that stay."""
         recipe, run = self.recipe, self.run
         slide, _ = opened[index]
         scale = opened.scale(index)
         if scale.warning and trained == 0:
-            self._problem(scale.warning)
+            problems.append(scale.warning)
         maps: dict[tuple[int, int], np.ndarray] = {}
 
         def keep(tile: tuple[int, int, int], p: np.ndarray) -> None:
@@ -171,9 +215,9 @@ class _Training:
                 maps[tile[0], tile[1]] = quantised(p)
 
         heatmap = pyramid = None
-        name = f"pseudo labels, round {trained + 1}"
         if show and run.folder is not None:
-            path = self.folder / "previews" / f"round_{trained + 1}" / f"{opened.samples[index].id}.heat"
+            sample = opened.samples[index]
+            path = self._preview_path(trained, sample)
             path.parent.mkdir(parents=True, exist_ok=True)
             for end in ("", "-wal", "-shm"):
                 path.with_name(path.name + end).unlink(missing_ok=True)
@@ -181,13 +225,12 @@ class _Training:
             pyramid = TilePyramid.create(
                 path, slide.width, slide.height, base=base, reduce="mean", meta={"kind": "heat"}
             )
-            heatmap = Heatmap(path, name, recipe.threshold)
-            run.preview(heatmap, name, item=opened.samples[index].id, round=trained + 1)
+            heatmap = self._show(path, trained, sample)
         try:
             heat = predict_slide(
                 self.model, slide, scale, _NoProgress(run), overlap=recipe.overlap, batch=min(16, recipe.batch_size),
                 precision="float32" if recipe.precision == "float32" else recipe.precision, heatmap=heatmap,
-                pyramid=pyramid, keep=keep if with_maps else None, name=name, prepared=network,
+                pyramid=pyramid, keep=keep if with_maps else None, name=pseudo_labels(trained + 1), prepared=network,
             )  # fmt: skip
         finally:
             if pyramid is not None:
@@ -206,7 +249,7 @@ class _Training:
         }
         opened = Opened(samples, recipe)
         try:
-            mix = Mix(opened, snapshot.states, recipe, round, shifted, self._problem)
+            mix = Mix(opened, snapshot.states, recipe, round, shifted, self._problem, run.team.rank, run.team.world)
             if not mix.fine_count:
                 raise RunError(
                     "No training slide is outlined: mark tumour on a slide, or tick 'Outlined completely' on one, and train again."
@@ -244,7 +287,7 @@ class _Training:
                 steps=steps,
                 start=start,
                 batch=mix.batch,
-                loss=lambda module, batch: {"loss": pixel_loss(module(batch["image"]), batch["target"])},
+                loss=_loss,
                 save=save,
                 seed=(recipe.seed, round),
                 what=f"round {round}: steps",
@@ -254,38 +297,44 @@ class _Training:
             )
             if reached < steps:
                 return False
-            header = {"round": round, "snapshot": snapshot.hash}
-            pack(recipe, self.model, None, **header).save(self._round_path(round))
+            if run.team.lead:
+                header = {"round": round, "snapshot": snapshot.hash}
+                pack(recipe, self.model, None, **header).save(self._round_path(round))
+            run.team.wait()
             return True
         finally:
             opened.close()
 
     def _stage2(self, round: int, rounds: int, snapshot: Snapshot) -> float | None:
         """Train the slide classifier of this round; return its loss, None when the user stopped it."""
-        recipe, run = self.recipe, self.run
+        run = self.run
         path = self.folder / "checkpoints" / f"stage2_round_{round}.safetensors"
-        if path.exists():
-            return load_state(path)["loss"]
-        run.phase(f"round {round}: tiles for the slide classifier")
-        self._load_round(round)
-        proposals = self._propose(round, snapshot, show=round < rounds)
-        if run.stopping:
-            return None
-        opened = Opened(snapshot.samples, recipe)
-        try:
+        if not path.exists():
+            run.phase(f"round {round}: tiles for the slide classifier")
+            self._load_round(round)
+            proposals = self._propose(round, snapshot, show=round < rounds)
+            if run.stopping:
+                return None
+            # its batches are too small to be shared: in a team the lead trains it while the others wait
+            with run.team.apart(run.control):
+                if run.team.lead:
+                    self._train_stage2(path, round, snapshot, proposals)
+            if run.stopping:
+                return None
+        return load_state(path)["loss"]
+
+    def _train_stage2(self, path: Path, round: int, snapshot: Snapshot, proposals: dict[int, EStep]) -> None:
+        recipe, run = self.recipe, self.run
+        with contextlib.closing(Opened(snapshot.samples, recipe)) as opened:
             candidates = [
                 Candidate(snapshot.samples[i].open, snapshot.samples[i].label, _top(e, recipe.K), opened.scale(i))
                 for i, e in proposals.items()
                 if snapshot.samples[i].label is not None
             ]
-        finally:
-            opened.close()
         run.phase(f"round {round}: slide classifier")
         classifier, loss = train_stage2(recipe, self.model, candidates, run, round)
-        if run.stopping:
-            return None
-        save_state(path, {"loss": loss, "classifier": classifier.state_dict()})
-        return loss
+        if not run.stopping:
+            save_state(path, {"loss": loss, "classifier": classifier.state_dict()})
 
     # ---- the end --------------------------------------------------------------------------------------------------
 
@@ -307,7 +356,7 @@ class _Training:
         checkpoint = pack(
             recipe, self.model, slide, metrics={f"stage 2 loss, round {r}": v for r, v in rounds.items()}, **facts
         )
-        if self.run.folder is not None:
+        if self.run.folder is not None and self.run.team.lead:
             self.run.describe(round=chosen, stage2_losses=rounds, problems=sorted(self.problems))
             write_text(self.folder / "model_card.md", model_card(recipe, chosen, losses, self.folder))
         return checkpoint
@@ -332,6 +381,11 @@ class _Training:
         if sentence not in self.problems:
             self.problems.add(sentence)
             self.run.message(sentence, "warning")
+
+
+def pseudo_labels(round: int) -> str:
+    """Name under which the pseudo labels of a round are shown."""
+    return f"pseudo labels, round {round}"
 
 
 def round_up(value: float) -> int:
