@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -11,6 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from .errors import OpsinError
+
+
+def is_full(error: BaseException) -> bool:
+    """Tell whether `error` says, in the words of the system or of a library, that a disk is full."""
+    text = str(error)
+    words = ("No space left on device", "disk is full", "StorageFull", "Disk quota exceeded")
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or any(word in text for word in words)
+
+
+def reason(error: OSError) -> str:
+    """Return in a few words why a file cannot be written, with the cure where there is one."""
+    return "the disk is full; make room there" if is_full(error) else str(error.strerror or error)
 
 
 @contextmanager
@@ -26,7 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix + ".tmp", dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise OpsinError(f"{path} cannot be written: {error.strerror}.") from error
+        raise OpsinError(f"{path} cannot be written: {reason(error)}.") from error
     temporary = Path(name)
     try:
         yield temporary
@@ -35,7 +49,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        raise OpsinError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise OpsinError(f"{path} cannot be written: {reason(error)}.") from error
     finally:
         temporary.unlink(missing_ok=True)
 

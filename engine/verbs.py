@@ -85,7 +85,9 @@ def execute(
         reason = (str(error).splitlines() or [""])[0]
         sentence = f"{job['verb']} failed: {type(error).__name__}: {reason}{where}."
         if is_full(error):
-            sentence = f"The disk is full: make room where {run.folder or 'temporary files'} lies, then go on or try again."
+            sentence = (
+                f"The disk is full: make room where {run.folder or 'temporary files'} lies, then go on or try again."
+            )
         _fail(run, sentence, details)
     if state == "cancelled" and owned:
         run.discard()
