@@ -3,6 +3,7 @@
 import json
 import math
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,6 +119,23 @@ def test_full_disk_is_one_sentence(tmp_path):
             temporary.write_text("x")
             raise OSError(28, "No space left on device")
 
-    with pytest.raises(OpsinError, match=r"a\.json cannot be written: No space left on device"):
+    with pytest.raises(OpsinError, match=r"a\.json cannot be written: the disk is full; make room there\."):
         write(tmp_path / "a.json")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_full_disk_ends_the_run_at_the_next_boundary_in_one_sentence(tmp_path):
+    """Whoever listens hears everything; what is reported meanwhile raises nothing in the middle of a batch."""
+    heard = []
+    (tmp_path / "events.jsonl").symlink_to("/dev/full")
+    run = Run(tmp_path, heard.append)
+    run.phase("first batch")
+    run.log(step=1, loss=0.5)
+    assert [event["event"] for event in heard] == ["phase", "metrics"]
+    with pytest.raises(RunError, match=r"the disk is full; make room there, then resume it\.$"):
+        run.wait_if_paused()
+    run.message("the end", "error")
+    run.close()
+    assert heard[-1]["text"] == "the end"
+    assert "the end" in (tmp_path / "log.txt").read_text()

@@ -34,6 +34,37 @@ def folder(slides, tmp_path):
     return target
 
 
+@pytest.fixture(scope="session")
+def tiny_slides(tmp_path_factory):
+    """Four pale slides of 320 x 256 px with tissue; the odd ones have a darker lesion in the upper left."""
+    folder = tmp_path_factory.mktemp("slides")
+    random = np.random.default_rng(1)
+    paths = []
+    for number in range(4):
+        pixels = np.full((256, 320, 3), 240, np.uint8)
+        pixels[20:236, 20:300] = (220, 150, 180)
+        if number % 2:
+            pixels[40:120, 40:140] = (110, 60, 140)
+        pixels = np.clip(pixels + random.normal(0, 6, pixels.shape), 0, 255).astype(np.uint8)
+        paths.append(folder / f"slide_{number}.png")
+        Image.fromarray(pixels).save(paths[-1])
+    return paths
+
+
+@pytest.fixture
+def tiny_workspace(tiny_slides, tmp_path):
+    """Folder of a closed workspace with these slides, labelled, the first two outlined."""
+    with Workspace.create(tmp_path / "tiny") as workspace:
+        for number, item in enumerate(workspace.add(tiny_slides)):
+            workspace.update(item.id, label="positive" if number % 2 else "negative", split="train")
+            if number < 2:
+                workspace.update(item.id, outlined=True)
+            if number == 1:
+                ring = np.array([[40, 40], [140, 40], [140, 120], [40, 120]], float)
+                workspace.labels(item).polygon([ring], 1)
+    return tmp_path / "tiny"
+
+
 @pytest.fixture
 def window(qapp, qtbot):
     """The shown window on its start page."""

@@ -350,6 +350,66 @@ def test_a_setting_out_of_range_is_said_beside_it_and_holds_training_back(opened
     assert panel.train.isEnabled() and not row.error.isVisible()
 
 
+FULL_DISK = textwrap.dedent(
+    """
+    # The worker as it is, but that after round 0 everything it writes into the run's folder meets a full disk.
+    import errno, json, sys
+    from opsin.engine import checkpoints, files, runs, worker
+
+    def full(folder):
+        return folder is not None and (folder / "checkpoints" / "round_0.safetensors").exists()
+
+    def append(self, name, record):
+        if full(self.folder):
+            self._files[name] = open("/dev/full", "a")
+        true_append(self, name, record)
+
+    def mkstemp(*, prefix, suffix, dir):
+        if any(full(folder) for folder in (dir, *dir.parents)):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return true_mkstemp(prefix=prefix, suffix=suffix, dir=dir)
+
+    true_append, runs.Run._append = runs.Run._append, append
+    true_mkstemp, files.tempfile.mkstemp = files.tempfile.mkstemp, mkstemp
+    worker.main()
+    """
+)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_a_full_disk_while_training_is_one_sentence_and_the_run_goes_on_when_there_is_room(
+    tiny_workspace, window, qtbot, monkeypatch, tmp_path
+):
+    program = tmp_path / "worker.py"
+    program.write_text(FULL_DISK)
+    command = worker.worker_command()
+    monkeypatch.setattr(worker, "worker_command", lambda: [sys.executable, str(program)])
+    window.open_workspace(tiny_workspace)
+    qtbot.waitUntil(lambda: window.item is not None)
+    window.room.show_tab("train")
+    panel = window.room.panel("train")
+    panel.preset.setCurrentText("tiny")
+    panel.device.setCurrentIndex(panel.device.findData("cpu"))
+    panel.form.change(rounds=1)
+    QTest.mouseClick(panel.train, LEFT)
+    (job,) = window.jobs.jobs
+    card = window.room.panel("runs").card
+    qtbot.waitUntil(lambda: job.final and card.error.isVisible() and not window.jobs.busy, timeout=40_000)
+    text = card.error.text()
+    assert "the disk is full; make room there." in text and "Errno" not in text and "\n" not in text
+    folder = Path(job.spec.arguments["run"])
+    assert (folder / "checkpoints" / "round_0.safetensors").exists(), "what was finished is kept"
+    assert card.state.text() == "Failed"
+
+    monkeypatch.setattr(worker, "worker_command", lambda: command)
+    qtbot.waitUntil(card.resume.isVisible)
+    QTest.mouseClick(card.resume, LEFT)
+    second = window.jobs.jobs[-1]
+    qtbot.waitUntil(lambda: second.final and not window.jobs.busy, timeout=40_000)
+    assert second.state == "done", "\n".join(second.log)
+    assert "round 0: first batch" not in "\n".join(second.log), "round 0 is not trained again"
+
+
 def test_a_worker_that_dies_at_its_start_is_a_failed_run_with_one_sentence(opened, qtbot, monkeypatch, tmp_path):
     program = tmp_path / "worker.py"
     program.write_text("import sys; print('no such library', file=sys.stderr); sys.exit(5)")
