@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from qtpy.QtWidgets import QComboBox, QDialogButtonBox, QFrame, QGridLayout, QLa
 from ..engine.labels.classes import LabelClass
 from ..engine.labels.mapping import CLEAR, SKIP, Target, count_classes, new_class, quoted, shortened
 from ..widgets import theme
+from ..widgets.editors import QuietComboBox
 from ..widgets.texts import MutedLabel, heading
 from .dialogs import Sheet
 
@@ -62,13 +64,12 @@ class MappingDialog(Sheet):
             self.import_button.setFocus()
         elif first in self.boxes:
             self.boxes[first].setFocus()
-        self.resize(theme.px(560), theme.px(230 + 42 * min(len(counts), ROOM_ROWS)))
+        self.resize(theme.px(600), theme.px(220 + 37 * min(len(counts), ROOM_ROWS)))
 
     def _table(self, counts: dict[str, int]) -> QScrollArea:
         inside = QWidget()
         grid = QGridLayout(inside)
-        grid.setContentsMargins(0, 0, theme.GAP if len(counts) > ROOM_ROWS else 0, 0)
-        grid.setHorizontalSpacing(theme.WIDE)
+        grid.setContentsMargins(0, 0, theme.PAD if len(counts) > ROOM_ROWS else 0, 0)
         grid.setVerticalSpacing(theme.GAP)
         right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         grid.addWidget(heading("In the file"), 0, 0, 1, 2)
@@ -77,9 +78,12 @@ class MappingDialog(Sheet):
         for row, (name, count) in enumerate(counts.items(), start=1):
             color = QLabel()
             color.setPixmap(_swatch(self._colors[name]).pixmap(_size()))
-            label = QLabel(shortened(name, 32) or "Without a class")
+            label = QLabel()
             label.setTextFormat(Qt.TextFormat.PlainText)
-            label.setToolTip(" ".join(name.split()) if len(name) > 32 else "")
+            full = shortened(name, 200) or "Without a class"
+            text = label.fontMetrics().elidedText(full, Qt.TextElideMode.ElideMiddle, theme.px(220))
+            label.setText(text)
+            label.setToolTip(html.escape(full) if text != full else "")
             box = self.boxes[name] = self._box(name)
             label.setBuddy(box)
             grid.addWidget(color, row, 0)
@@ -92,21 +96,23 @@ class MappingDialog(Sheet):
         grid.setRowStretch(len(counts) + 1, 1)
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         scroll.setWidget(inside)
         return scroll
 
     def _box(self, name: str) -> QComboBox:
-        box = QComboBox()
+        box, blank = QuietComboBox(), QIcon(_picture())  # blank: so that all texts begin at the same place
         box.setIconSize(_size())
+        box.setMinimumContentsLength(12)
         for item in self._classes:
             box.addItem(_swatch(item.color), item.name, item.value)
         box.insertSeparator(box.count())
         if name.strip() and all(item.name.casefold() != name.strip().casefold() for item in self._classes):
             box.addItem(_swatch(self._colors[name]), f"New class '{shortened(name, 24)}'", NEW)
-        box.addItem(theme.icon("close"), "Leave out", SKIP)
-        box.addItem(theme.icon("eraser"), "Erase what is labelled there", CLEAR)
+        box.addItem(blank, "Leave out", SKIP)
+        box.addItem(blank, "Erase what is labelled there", CLEAR)
         target = self._mapping[name]
         box.setCurrentIndex(box.findData(target.value if isinstance(target, LabelClass) else target))
         box.setAccessibleName(f"{shortened(name) or 'Without a class'} becomes")
@@ -153,14 +159,19 @@ def _size() -> QSize:
     return QSize(theme.px(14), theme.px(14))
 
 
+def _picture() -> QPixmap:
+    picture = QPixmap(_size() * 2)
+    picture.fill(Qt.GlobalColor.transparent)
+    return picture
+
+
 def _swatch(color: str) -> QIcon:
     """A square of a colour with a thin border, so that it is seen on light and dark ground."""
-    side = _size().width() * 2
-    picture = QPixmap(side, side)
-    picture.fill(Qt.GlobalColor.transparent)
+    picture = _picture()
+    side = picture.width()
     painter = QPainter(picture)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setPen(QPen(QColor(theme.colors().line), 2))
+    painter.setPen(QPen(QColor(theme.colors().control), 2))
     painter.setBrush(QColor(color))
     painter.drawRoundedRect(1, 1, side - 2, side - 2, 4, 4)
     painter.end()

@@ -73,7 +73,7 @@ class _Reader:
         if not self.root:
             self.root = tag
             if tag != "ASAP_Annotations":
-                self.fail(f"this is not an ASAP file: it begins with <{tag}>, not with <ASAP_Annotations>.")
+                self.fail(f"this is not an ASAP file: it begins with <{shortened(tag)}>, not with <ASAP_Annotations>.")
         elif tag == "Annotation":
             if self.current is not None:
                 self.fail("an annotation begins inside another one; save the file again from ASAP.")
@@ -118,7 +118,7 @@ class _Reader:
             (x0, y0), (x1, y1) = points
             points = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], float)
         if kind not in ("point", "line") and len(points) < 3:
-            self.outlines.skipped.append(f"{where} has only {len(points)} points and encloses nothing.")
+            self.outlines.skipped.append(f"{where} has fewer than 3 points and encloses nothing.")
             return
         exclude = entry.group.strip().casefold() in EXCLUSION
         self.outlines.append(Outline(entry.name, [points], entry.group, _colour(entry.color), exclude, kind))

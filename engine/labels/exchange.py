@@ -79,9 +79,8 @@ def _outlines(count: int) -> str:
 
 
 def _of(name: str) -> str:
-    """ "of class 'x'", or "without a class"."""
     text = called(name)
-    return f"of class {text}" if text.startswith("'") else text
+    return f"of class {text}" if text.startswith("'") else "without a class"
 
 
 def read_annotations(path: Path) -> Outlines:
@@ -96,7 +95,8 @@ def read_annotations(path: Path) -> Outlines:
         return read_asap(path)
     if head[:1] in (b"{", b"[") or head[:2] == b"PK":
         return read_geojson(path)
-    raise AnnotationError(f"{path.name} is neither ASAP XML nor GeoJSON.")
+    what = "is neither ASAP XML nor GeoJSON" if head else "is empty"
+    raise AnnotationError(f"{path.name} {what}; choose an annotation file.")
 
 
 def write_annotations(path: Path, outlines: Sequence[Outline]) -> None:
@@ -186,4 +186,6 @@ def _reason(report: ImportReport, wanted: int, outside: int) -> str:
         return f"it is not said what its classes become: {quoted(names)}."
     if outside:
         return "all outlines lie outside the slide: do they belong to another slide or level?"
-    return "no outline has an area."
+    if report.skipped:
+        return f"none of its outlines can be used. {report.skipped[0]}"
+    return "there are no outlines."

@@ -52,7 +52,7 @@ def read_geojson(path: Path) -> Outlines:
         try:
             _read_feature(feature, f"object {number}", found)
         except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, RecursionError):
-            found.skipped.append(f"{path.name}: object {number} is malformed.")
+            found.skipped.append(f"Object {number} of {path.name} is malformed.")
     return found
 
 
@@ -98,10 +98,14 @@ def _read_feature(feature: dict[str, Any], title: str, found: Outlines) -> None:
         return
     for shape, rings in _shapes(feature.get("geometry")):
         arrays = [np.array(ring, dtype=np.float64).reshape(-1, 2) for ring in rings]
-        if not arrays or not all(usable(ring) and len(ring) for ring in arrays):
+        if not arrays or not len(arrays[0]):
+            found.skipped.append(f"'{short}' has no coordinates.")
+            continue
+        if not all(usable(ring) for ring in arrays):
             found.skipped.append(f"'{short}' has coordinates that are no numbers or lie beyond any slide.")
             continue
         if shape == "polygon":
+            arrays = [arrays[0], *(ring for ring in arrays[1:] if len(ring))]
             arrays = [ring[:-1] if len(ring) > 1 and (ring[0] == ring[-1]).all() else ring for ring in arrays]
             if len(arrays[0]) < 3:
                 found.skipped.append(f"'{short}' has fewer than 3 points.")

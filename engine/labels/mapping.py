@@ -176,7 +176,7 @@ def new_class(name: str, color: str, classes: Sequence[LabelClass]) -> LabelClas
 
 def called(name: str) -> str:
     """How sentences call a class of a file."""
-    return f"'{shortened(name)}'" if _word(name) not in UNNAMED else "without a class"
+    return f"'{shortened(name)}'" if _word(name) not in UNNAMED else "those without a class"
 
 
 def quoted(names: Iterable[str], most: int = 5) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QApplication, QLabel, QScrollArea
 
 from opsin.engine.labels.exchange import read_annotations, write_annotations
 from opsin.engine.labels.shapes import Outline
@@ -178,13 +179,37 @@ def test_import_of_a_real_file(opened, data, qtbot):
     qtbot.waitUntil(lambda: opened.status.saved.text().startswith("Saved "))
 
 
-def test_malformed_file_is_one_sentence(opened, tmp_path, qtbot):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<ASAP_Annotations><Annotations><Annot",
+        '{"type": "FeatureCollection", "features": [',
+        '[{"geometry": {"type": "Polygon", "coordinates": [[[1, NaN], [2, 2], [3, 1]]]}}]',
+        "",
+    ],
+)
+def test_malformed_file_is_one_sentence(opened, tmp_path, qtbot, text):
+    opened.model.labels.polygon(square(0, 0, 80), 3)
     path = tmp_path / "bad.xml"
-    path.write_text("<ASAP_Annotations><Annotations><Annot")
+    path.write_text(text)
     opened.exchange.import_file(path)
     qtbot.waitUntil(lambda: bool(opened.banners.banners))
-    assert "bad.xml" in opened.banners.texts()[0]
-    assert opened.model.labels.areas() == {}
+    assert "bad.xml" in opened.banners.texts()[0] and "\n" not in opened.banners.texts()[0]
+    assert opened.model.labels.areas() == {3: 80 * 80} and not opened._dialogs
+
+
+def test_the_wheel_scrolls_the_table_and_changes_no_class(opened, tmp_path, qtbot):
+    opened.exchange.import_file(unknown(tmp_path / "a.geojson", *(f"Class {k}" for k in range(20)), size=10))
+    dialog = mapping(opened, qtbot)
+    before = dialog.choices()
+    box = dialog.boxes["Class 3"]
+    at, turn = QPointF(box.rect().center()), QPoint(0, -120)
+    buttons, keys = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier
+    event = QWheelEvent(at, QPointF(box.mapToGlobal(at.toPoint())), QPoint(), turn, buttons, keys,
+                        Qt.ScrollPhase.NoScrollPhase, False)  # fmt: skip
+    QApplication.sendEvent(box, event)
+    assert dialog.choices() == before
+    assert dialog.findChild(QScrollArea).verticalScrollBar().maximum() > 0
 
 
 def test_export_writes_what_is_painted(opened, tmp_path, qtbot):
