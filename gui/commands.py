@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from ..engine.errors import OpsinError
 from ..widgets.background import in_background
+from ..widgets.confirm import Question
 from .dialogs import AboutDialog, GuideDialog, ListDialog, ResolutionDialog, SettingsDialog, ShortcutsDialog
 from .opening import DATABASE
 from .palette import CommandPalette
@@ -225,10 +226,14 @@ class Commands:
         if not ids:
             return
         what = f"'{window.workspace.item(ids[0]).name}'" if len(ids) == 1 else f"{len(ids)} slides"
-        box = QMessageBox(QMessageBox.Icon.Question, "Remove", f"Remove {what} from the workspace?", parent=window)
-        box.setInformativeText("Slide files stay where they are; labels move to the folder labels/removed.")
-        remove = box.addButton("Remove", QMessageBox.ButtonRole.DestructiveRole)
-        box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
+        box = Question(
+            "Remove",
+            f"Remove {what} from the workspace?",
+            "Slide files stay where they are; labels move to the folder labels/removed.",
+            window,
+        )
+        remove = box.add("Remove", QMessageBox.ButtonRole.DestructiveRole, "danger")
+        box.add_stay()
         box.buttonClicked.connect(lambda button: window.remove_items(ids) if button is remove else None)
         window.show_dialog(box)
 

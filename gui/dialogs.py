@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSize, Qt, Signal
-from qtpy.QtGui import QIcon, QKeySequence
+from qtpy.QtGui import (
+    QFont,
+    QIcon,
+    QKeySequence,
+    QTextBlockFormat,
+    QTextCharFormat,
+    QTextCursor,
+    QTextDocument,
+    QTextFormat,
+)
 from qtpy.QtWidgets import (
     QComboBox,
     QDialog,
@@ -18,6 +27,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QListWidget,
+    QListWidgetItem,
     QMessageBox,
     QPlainTextEdit,
     QPushButton,
@@ -29,6 +39,7 @@ from qtpy.QtWidgets import (
 )
 
 from ..widgets import theme
+from ..widgets.confirm import Question
 from ..widgets.editors import inset
 from ..widgets.texts import MutedLabel
 
@@ -60,6 +71,11 @@ class Sheet(QDialog):
         self.column.addWidget(box)
         return box
 
+    def fit(self, width: int) -> None:
+        """Take this width (at text size 100 %) and the height that wrapped texts then need."""
+        wide = max(theme.px(width), self.column.minimumSize().width())
+        self.resize(wide, max(self.column.totalHeightForWidth(wide), self.column.totalMinimumSize().height()))
+
 
 class ResolutionDialog(Sheet):
     """µm per pixel of one slide: what it is, where it comes from, and another value.
@@ -77,7 +93,7 @@ class ResolutionDialog(Sheet):
         head.setProperty("kind", "heading")
         head.setWordWrap(True)
         self.column.addWidget(head)
-        now = f"{mpp:.4g} µm per pixel, {source}" if mpp else "The file does not say how large a pixel is."
+        now = f"Now {mpp:.4g} µm per pixel: {source}." if mpp else "The file does not say how large a pixel is."
         self.column.addWidget(QLabel(now))
         row = QHBoxLayout()
         self.value = QDoubleSpinBox()
@@ -101,13 +117,14 @@ class ResolutionDialog(Sheet):
         )
         self.value.valueChanged.connect(self._say)
         self._say(self.value.value())
+        self.column.addSpacing(theme.TIGHT)
         box = self.add_buttons("Set", "Cancel")
         self.reset = QPushButton("As the file says")
         self.reset.setEnabled(source == "set by you")
         box.addButton(self.reset, QDialogButtonBox.ButtonRole.ResetRole)
         self.reset.clicked.connect(self._reset)
         self.accepted.connect(lambda: self.chosen.emit(self.value.value()))
-        self.resize(theme.px(440), self.sizeHint().height())
+        self.fit(440)
 
     def _say(self, value: float) -> None:
         self.magnification.setText(f"a {10 / value:.3g}x scan")
@@ -149,7 +166,7 @@ class SettingsDialog(Sheet):
         self.add_buttons()
         self.theme.activated.connect(lambda _: self.theme_chosen.emit(self.theme.currentData()))
         self.size_box.activated.connect(lambda _: self.size_chosen.emit(self.size_box.currentData()))
-        self.resize(theme.px(440), self.sizeHint().height())
+        self.fit(440)
 
 
 class ShortcutsDialog(Sheet):
@@ -218,13 +235,15 @@ class GuideDialog(Sheet):
         self.pages = sorted((theme.RESOURCES / "guide").glob("*.md"))
         self.list = QListWidget()
         self.list.setAccessibleName("Pages")
+        self.list.setProperty("kind", "pages")
         self.list.setFixedWidth(theme.px(180))
         self.text = QTextBrowser()
         self.text.setOpenLinks(False)
         self.text.setAccessibleName("Guide")
         self.text.document().setDocumentMargin(theme.px(12))
         for page in self.pages:
-            self.list.addItem(page.read_text(encoding="utf-8").splitlines()[0].lstrip("# "))
+            item = QListWidgetItem(page.read_text(encoding="utf-8").splitlines()[0].lstrip("# "), self.list)
+            item.setSizeHint(QSize(0, theme.px(30)))
         row = QHBoxLayout()
         row.setSpacing(theme.PAD)
         row.addWidget(self.list)
@@ -238,6 +257,27 @@ class GuideDialog(Sheet):
     def _show(self, row: int) -> None:
         if row >= 0:
             self.text.setMarkdown(self.pages[row].read_text(encoding="utf-8"))
+            _typeset(self.text.document())
+
+
+def _typeset(document: QTextDocument) -> None:
+    """Give a page of Markdown air between its lines and paragraphs, and headings in our sizes."""
+    sizes = {1: 20, 2: 16, 3: 14}
+    block = document.begin()
+    while block.isValid():
+        form, cursor = block.blockFormat(), QTextCursor(block)
+        level = form.headingLevel()
+        form.setLineHeight(135.0, QTextBlockFormat.LineHeightTypes.ProportionalHeight.value)
+        form.setTopMargin(theme.px(14 if level > 1 else 0))
+        form.setBottomMargin(theme.px(10 if level == 1 else 6))
+        cursor.setBlockFormat(form)
+        if level:
+            text = QTextCharFormat()
+            text.setProperty(QTextFormat.Property.FontPixelSize, theme.px(sizes.get(level, 13)))
+            text.setFontWeight(QFont.Weight.DemiBold)
+            cursor.movePosition(QTextCursor.MoveOperation.EndOfBlock, QTextCursor.MoveMode.KeepAnchor)
+            cursor.setCharFormat(text)
+        block = block.next()
 
 
 class ListDialog(Sheet):
@@ -253,7 +293,7 @@ class ListDialog(Sheet):
         self.text.setAccessibleName(title)
         self.column.addWidget(self.text, 1)
         self.add_buttons()
-        self.resize(theme.px(620), theme.px(360))
+        self.resize(theme.px(620), theme.px(min(420, 150 + 44 * sum(1 + line.count("\n") for line in lines))))
 
 
 class AboutDialog(Sheet):
@@ -280,7 +320,7 @@ class AboutDialog(Sheet):
         row.addLayout(text, 1)
         self.column.addLayout(row)
         self.add_buttons()
-        self.resize(theme.px(460), self.sizeHint().height())
+        self.fit(480)
 
 
 def ask_about_jobs(parent: QWidget, count: int, answer: Any) -> QMessageBox:
@@ -289,20 +329,20 @@ def ask_about_jobs(parent: QWidget, count: int, answer: Any) -> QMessageBox:
     Does not block: the box is a sheet of the window.
     """
     work = "A job is" if count == 1 else f"{count} jobs are"
-    box = QMessageBox(QMessageBox.Icon.Question, "Close Opsin", f"{work} still running.", parent=parent)
-    box.setInformativeText(
-        "A stopped run keeps a checkpoint and can be resumed. One that is left running goes on by itself."
+    box = Question(
+        "Close Opsin",
+        f"{work} still running.",
+        "A stopped run keeps a checkpoint and can be resumed. One that is left running goes on by itself.",
+        parent,
+        icon="train",
     )
-    box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     role = QMessageBox.ButtonRole
     answers = {
-        box.addButton("Stop at a checkpoint", role.AcceptRole): "stop",
-        box.addButton("Leave running", role.AcceptRole): "detach",
-        box.addButton("Cancel and discard", role.DestructiveRole): "cancel",
+        box.add("Stop at a checkpoint", role.AcceptRole): "stop",
+        box.add("Leave running", role.AcceptRole): "detach",
+        box.add("Cancel and discard", role.DestructiveRole, "danger"): "cancel",
     }
-    stay = box.addButton("Stay", role.RejectRole)
-    box.setDefaultButton(stay)
-    box.setEscapeButton(stay)
+    box.add_stay("Stay")
     box.buttonClicked.connect(lambda button: answer(answers.get(button, "")))
     box.open()
     return box

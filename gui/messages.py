@@ -104,7 +104,7 @@ class Banner(QFrame):
         for button in (self.more, copy, close):
             row.addWidget(button)
         column = QVBoxLayout(self)
-        column.setContentsMargins(theme.PAD, theme.TIGHT, theme.GAP, theme.TIGHT)
+        column.setContentsMargins(theme.PAD, theme.TIGHT + 2, theme.GAP, theme.TIGHT + 2)
         column.addLayout(row)
         column.addWidget(self.trace)
         self.more.toggled.connect(self.trace.setVisible)

@@ -58,6 +58,21 @@ def plan(paths: list[Path], workspace_open: bool) -> Plan:
     return result
 
 
+def without_slides(path: Path) -> str:
+    """Return one sentence about why nothing can be opened at `path`, "" when it is a slide or a folder with slides in it."""
+    from ..engine.data.slides import is_slide
+
+    try:
+        if path.is_dir():
+            found = any(is_slide(inside) for inside in path.iterdir())
+            return "" if found else f"{path} is no workspace, and no slides lie directly in it; nothing was opened."
+        if not path.exists():
+            return f"{path} is not there; nothing was opened."
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}."
+    return "" if is_slide(path) else f"{path.name} is no slide that Opsin knows; nothing was opened."
+
+
 def automatic_workspace(path: Path) -> Path:
     """Return the workspace folder for a slide or a folder of slides that was opened without a workspace."""
     folder = path if path.is_dir() else path.parent

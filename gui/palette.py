@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from qtpy.QtCore import QEvent, QModelIndex, QObject, QRect, QSize, Qt, Signal
@@ -19,9 +20,11 @@ from qtpy.QtWidgets import (
 )
 
 from ..widgets import theme
+from ..widgets.texts import MutedLabel
 from .actions import ActionBook
 
 ENTRY = Qt.ItemDataRole.UserRole
+ROW, MOST_ROWS = 32, 12
 
 
 @dataclass(frozen=True)
@@ -35,32 +38,38 @@ class Entry:
     reason: str
 
 
-def score(query: str, text: str) -> float:
-    """Return how well the letters of `query` are found, in order, in `text`; 0 = not at all.
+EXACT, START, WORDS, INSIDE, LETTERS = 5.0, 4.0, 3.0, 2.0, 1.0
 
-    Whole words count most, then starts of words, then letters that follow each other.
+
+def score(query: str, text: str, where: str = "") -> float:
+    """Return how well `query` finds a command by its name `text` and its menu `where`; 0 = not at all.
+
+    The name itself comes first, then names that start with it, then those (with their menu) in which all words of the
+    query start words, then those that contain them, then names that have the letters in order. Of those that fit
+    alike, the name counts more than the menu, and the shorter name more than the longer.
     """
-    wanted, found = query.lower().split(), text.lower()
+    wanted, name = query.lower().split(), text.lower()
     if not wanted:
         return 1.0
-    total = 0.0
-    for word in wanted:
-        if word in found:
-            place = found.index(word)
-            total += 10.0 + len(word) + (5.0 if place == 0 or not found[place - 1].isalnum() else 0.0)
-            continue
-        position, points = -1, 0.0
-        for letter in word:
-            after = found.find(letter, position + 1)
-            if after < 0:
-                return 0.0
-            points += 1.0 if after == position + 1 else 0.0
-            points += 2.0 if after == 0 or not found[after - 1].isalnum() else 0.0
-            position = after
-        if points < len(word):
-            return 0.0  # letters scattered all over mean nothing
-        total += points / len(word)
-    return total - len(text) * 0.01
+    whole, every = " ".join(wanted), f"{name} {where.lower()}"
+    shortness = 0.4 / (1 + len(name) / 20)
+    if name == whole:
+        return EXACT
+    if name.startswith(whole):
+        return START + shortness
+    for places, extra in ((name, 0.5), (every, 0.0)):
+        starts = re.findall(r"\w+", places)
+        if all(any(start.startswith(word) for start in starts) for word in wanted):
+            return WORDS + extra + shortness
+    for places, extra in ((name, 0.5), (every, 0.0)):
+        if all(word in places for word in wanted):
+            return INSIDE + extra + shortness
+    wish = "".join(wanted)
+    for start in re.finditer(rf"\b{re.escape(wish[0])}", name):  # the first letter starts a word
+        letters = iter(name[start.start() :])
+        if all(letter in letters for letter in wish):
+            return LETTERS + shortness
+    return 0.0
 
 
 def entries(book: ActionBook) -> list[Entry]:
@@ -81,9 +90,9 @@ def entries(book: ActionBook) -> list[Entry]:
 
 def ranked(query: str, candidates: list[Entry]) -> list[Entry]:
     """Return the entries that fit, best first; of those that fit alike, what can be run comes first."""
-    scored = [(score(query, f"{e.text} {e.where}"), place, e) for place, e in enumerate(candidates)]
+    scored = [(score(query, e.text, e.where), place, e) for place, e in enumerate(candidates)]
     fitting = [entry for entry in scored if entry[0] > 0]
-    return [entry for _, _, entry in sorted(fitting, key=lambda s: (3.0 * bool(s[2].reason) - s[0], s[1]))]
+    return [e for _, _, e in sorted(fitting, key=lambda s: (-int(s[0]), bool(s[2].reason), -s[0], s[1]))]
 
 
 class CommandPalette(QDialog):
@@ -114,8 +123,14 @@ class CommandPalette(QDialog):
         self.line.textChanged.connect(self._search)
         self.line.installEventFilter(self)
         self.list.itemClicked.connect(lambda _: self._run())
+        self.setObjectName("palette")
+        self.line.setFixedWidth(min(theme.px(604), parent.width() - theme.px(80)))
+        self.nothing = MutedLabel("No command has this name.")
+        self.nothing.setContentsMargins(theme.PAD, theme.TIGHT, theme.PAD, theme.PAD)
+        column.addWidget(self.nothing)
+        column.setSizeConstraint(QVBoxLayout.SizeConstraint.SetFixedSize)
         self._search("")
-        self.resize(min(theme.px(620), parent.width() - theme.px(80)), theme.px(420))
+        self.adjustSize()
         corner = parent.mapToGlobal(parent.rect().topLeft())
         self.move(corner.x() + (parent.width() - self.width()) // 2, corner.y() + theme.px(72))
         self.line.setFocus()
@@ -132,6 +147,10 @@ class CommandPalette(QDialog):
             item.setToolTip(entry.reason)
             self.list.addItem(item)
         self.list.setCurrentRow(0)
+        rows = max(1, min(MOST_ROWS, self.list.count()))
+        self.list.setFixedHeight(rows * theme.px(ROW) + 2 * self.list.frameWidth() + 2)
+        self.list.setVisible(self.list.count() > 0)
+        self.nothing.setVisible(self.list.count() == 0)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if watched is self.line and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
@@ -159,7 +178,7 @@ class EntryDelegate(QStyledItemDelegate):
     """Name and menu on the left, key or reason on the right."""
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex) -> QSize:
-        return QSize(0, theme.px(32))
+        return QSize(0, theme.px(ROW))
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
         entry: Entry = index.data(ENTRY)

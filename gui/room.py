@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Qt
-from qtpy.QtWidgets import QDockWidget, QLabel, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtCore import QObject, QSize, Qt
+from qtpy.QtWidgets import QDockWidget, QLabel, QTabWidget, QVBoxLayout, QWidget
 
 from ..widgets import theme
 from ..widgets.annotations import AnnotationsPanel
 from ..widgets.background import Relay
 from ..widgets.layers import LiveLayers, show
+from ..widgets.scrolling import PanelScroll
 from ..widgets.slide.view import SlideView
 from ..widgets.slidebar import SlideBar
 from ..widgets.workspace import WorkspacePanel
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
     from .window import MainWindow
 
 TABS = {"annotate": "Annotate", "train": "Train", "runs": "Runs", "results": "Results"}
-LEFT_WIDTH, RIGHT_WIDTH = 264, 352
+LEFT_WIDTH, RIGHT_WIDTH = 256, 380
+
+
+class PanelTabs(QTabWidget):
+    """The panels, one above the other; as wide as the widest of them needs."""
+
+    def minimumSizeHint(self) -> QSize:
+        return super().minimumSizeHint().expandedTo(QSize(theme.px(336), 0))
 
 
 class Room(QObject):
@@ -63,8 +71,9 @@ class Room(QObject):
         self.annotations = AnnotationsPanel(self.model)
         self.annotations.failed.connect(window.messages.failed)
         self._panels: dict[str, Any] = {"annotate": self.annotations}
-        self.tabs = QTabWidget()
+        self.tabs = PanelTabs()
         self.tabs.setDocumentMode(True)
+        self.tabs.tabBar().setDrawBase(False)
         self.tabs.tabBar().setAccessibleName("Panels")
         for name, text in TABS.items():
             page = QWidget()
@@ -76,7 +85,9 @@ class Room(QObject):
         self.tabs.tabBar().setUsesScrollButtons(False)
         self.restyle()
         theme.theme_changed().connect(self.restyle)
+        # Tab goes through them in the order in which they join the window: from left to right
         self.left = self._dock("Slides", self.slides, Qt.DockWidgetArea.LeftDockWidgetArea)
+        window.stack.addWidget(self.page)
         self.right = self._dock("Panels", self.tabs, Qt.DockWidgetArea.RightDockWidgetArea)
         events = self.model.events
         self._relays = [
@@ -90,7 +101,7 @@ class Room(QObject):
     def restyle(self) -> None:
         """Keep room for the text size of the theme in use."""
         self.slides.setMinimumWidth(theme.px(200))
-        self.tabs.setMinimumWidth(theme.px(336))
+        self.tabs.updateGeometry()
 
     def _dock(self, title: str, widget: QWidget, area: Qt.DockWidgetArea) -> QDockWidget:
         dock = QDockWidget(title, self.window)
@@ -106,12 +117,7 @@ class Room(QObject):
     def _place(self, name: str, widget: QWidget) -> None:
         page = self.tabs.findChild(QWidget, name)
         if name == "annotate":
-            scroll = QScrollArea()
-            scroll.setWidgetResizable(True)
-            scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-            scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-            scroll.setWidget(widget)
-            widget = scroll
+            widget = PanelScroll(widget)
         page.layout().addWidget(widget)
 
     def panel(self, name: str) -> Any:
@@ -160,6 +166,8 @@ class Room(QObject):
     # ---- what is open -------------------------------------------------------------------------------------------
 
     def set_workspace(self, workspace: Workspace | None) -> None:
+        if workspace is not None and self.jobs.attach_running(workspace):
+            self.window.messages.info("A training that was left running goes on; it is shown under Runs.")
         self.slides.set_workspace(workspace)
         for function in self._each("set_workspace"):
             function(workspace)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QRectF, QSize, Qt, Signal
+from qtpy.QtCore import QPoint, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QContextMenuEvent, QIcon, QPainter, QPainterPath, QPaintEvent, QPen, QPixmap
 from qtpy.QtWidgets import (
     QFrame,
@@ -261,6 +261,7 @@ class RecentCard(QPushButton):
         column = QVBoxLayout(self)
         column.setContentsMargins(theme.PAD, theme.PAD, theme.PAD, theme.PAD)
         column.setSpacing(theme.TIGHT)
+        self.setAutoDefault(True)
         self.strip = PictureStrip()
         self.name = ElidedLabel(recent.folder.name if recent.folder.name != "opsin" else _named_after(recent.folder))
         self.name.setProperty("kind", "section")
@@ -271,7 +272,20 @@ class RecentCard(QPushButton):
         column.addSpacing(theme.TIGHT)
         for label in (self.name, self.where, self.facts):
             label.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-            column.addWidget(label)
+        column.addWidget(self.name)
+        column.addWidget(self.where)
+        foot = QHBoxLayout()
+        self.forget = QPushButton("Remove from list")
+        self.forget.setProperty("kind", "link")
+        self.forget.setAutoDefault(True)
+        policy = self.forget.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)  # so that all cards are of one height
+        self.forget.setSizePolicy(policy)
+        self.forget.setToolTip("The folder itself is not touched")
+        self.forget.clicked.connect(lambda: self.forgotten.emit(self.recent.folder))
+        foot.addWidget(self.facts, 1)
+        foot.addWidget(self.forget)
+        column.addLayout(foot)
         self.clicked.connect(lambda: self.opened.emit(self.recent.folder))
         self.show_facts(recent)
 
@@ -287,7 +301,9 @@ class RecentCard(QPushButton):
         count = f"{recent.slides} slide{'' if recent.slides == 1 else 's'}"
         last = f"opened {when(recent.opened)}" if recent.opened else ""
         self.facts.setText("Not found" if recent.missing else " · ".join(p for p in (count, last) if p))
-        self.strip.show_pictures([QPixmap(str(path)) for path in recent.pictures], recent.missing)
+        self.strip.show_pictures([QPixmap(str(path)) for path in recent.pictures], recent.slides, recent.missing)
+        self.forget.setVisible(recent.missing)
+        self.forget.setAccessibleName(f"Remove {self.name.full_text()} from the list")
         self.setProperty("missing", recent.missing)
         self.name.setProperty("kind", "muted" if recent.missing else "section")
         for widget in (self, self.name):
@@ -308,17 +324,18 @@ class RecentCard(QPushButton):
 
 
 class PictureStrip(QWidget):
-    """A row of slide thumbnails; empty places stay as quiet frames."""
+    """A row of slide thumbnails; slides without one stay as quiet frames. One dashed frame when the folder is missing."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.pictures: list[QPixmap] = []
+        self.slides = 0
         self.missing = False
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setFixedHeight(theme.px(72))
 
-    def show_pictures(self, pictures: list[QPixmap], missing: bool) -> None:
-        self.pictures, self.missing = pictures, missing
+    def show_pictures(self, pictures: list[QPixmap], slides: int, missing: bool) -> None:
+        self.pictures, self.slides, self.missing = pictures, slides, missing
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -328,7 +345,10 @@ class PictureStrip(QWidget):
         c = theme.colors()
         gap = theme.px(6)
         wide = (self.width() - gap * (PICTURES - 1)) / PICTURES
-        for place in range(PICTURES):
+        if self.missing or not self.slides:
+            self._empty(painter)
+            return
+        for place in range(min(PICTURES, max(self.slides, len(self.pictures)))):
             frame = QRectF(place * (wide + gap), 0, wide, self.height()).adjusted(0.5, 0.5, -0.5, -0.5)
             path = QPainterPath()
             path.addRoundedRect(frame, 4, 4)
@@ -342,12 +362,23 @@ class PictureStrip(QWidget):
                 target.moveCenter(frame.center())
                 painter.drawPixmap(target, picture, QRectF(picture.rect()))
                 painter.restore()
+            else:
+                side = theme.px(24)
+                corner = frame.center().toPoint() - QPoint(side // 2, side // 2)
+                painter.drawPixmap(corner, theme.pixmap("slide", side, c.control))
             painter.setPen(QPen(QColor(c.line), 1))
             painter.drawPath(path)
-        if self.missing:
-            side = theme.px(28)
-            picture = theme.pixmap("missing", side, c.muted)
-            painter.drawPixmap(int((wide - side) / 2), (self.height() - side) // 2, picture)
+
+    def _empty(self, painter: QPainter) -> None:
+        """One frame over the whole width with an icon in its middle."""
+        c = theme.colors()
+        frame = QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5)
+        painter.setPen(QPen(QColor(c.control if self.missing else c.line), 1, Qt.PenStyle.DashLine))
+        painter.setBrush(QColor(c.window))
+        painter.drawRoundedRect(frame, 4, 4)
+        side = theme.px(28)
+        corner = frame.center().toPoint() - QPoint(side // 2, side // 2)
+        painter.drawPixmap(corner, theme.pixmap("missing" if self.missing else "slide", side, c.muted))
 
 
 def _named_after(folder: Path) -> str:

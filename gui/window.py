@@ -27,7 +27,7 @@ from .commands import Commands
 from .dialogs import ListDialog, ask_about_jobs
 from .exchange import Exchange
 from .messages import BannerStack, Messages
-from .opening import make_sample, plan, sample_folder
+from .opening import make_sample, plan, sample_folder, without_slides
 from .saving import Saving
 from .settings import AppSettings
 from .start import Recent, StartPage
@@ -119,7 +119,6 @@ class MainWindow(QMainWindow):
 
         self.jobs = self._make_jobs()
         room = Room(self, self.jobs)
-        self.stack.addWidget(room.page)
         room.reset()
         if self.settings.docks:
             QTimer.singleShot(0, lambda: room.set_widths(*self.settings.docks))  # after the first layout
@@ -180,7 +179,14 @@ class MainWindow(QMainWindow):
 
     def open_paths(self, paths: list[Path]) -> None:
         """Open whatever the paths are, by the rule of `opening.plan`."""
+        from ..engine.workspace import Workspace
+
         wanted = plan(paths, self.workspace is not None)
+        if wanted.slides and wanted.workspace is not None and not Workspace.is_workspace(wanted.workspace):
+            reasons = [without_slides(path) for path in wanted.slides]
+            if all(reasons):  # a workspace is not made for nothing
+                self.messages.warning(reasons[0])
+                return
         if wanted.workspace is not None and not self.open_workspace(wanted.workspace, show=not wanted.slides):
             return
         if wanted.slides:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QItemSelectionModel, Qt, QTimer, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
     QColorDialog,
     QComboBox,
     QGridLayout,
@@ -29,6 +30,8 @@ from ..engine.labels.classes import PALETTE, LabelClass
 from . import theme
 from .background import Relay, in_background
 from .classes import NAME, ClassModel, ClassTable
+from .confirm import Question
+from .editors import inset
 from .slide.model import SlideViewModel
 from .texts import MutedLabel, heading
 from .toolbox import ToolBox
@@ -231,13 +234,14 @@ class AnnotationsPanel(QWidget):
         if len(self.model.classes) == 1:
             self.failed.emit("The last class stays: there must be something to paint with.")
             return
-        box = QMessageBox(QMessageBox.Icon.Question, "Remove class", f"Remove the class '{c.name}'?", parent=self)
-        box.setInformativeText(
-            "Pixels that carry it stay in the label files of all slides but are neither shown nor trained on."
+        box = Question(
+            "Remove class",
+            f"Remove the class '{c.name}'?",
+            "Pixels that carry it stay in the label files of all slides but are neither shown nor trained on.",
+            self,
         )
-        remove = box.addButton("Remove", QMessageBox.ButtonRole.DestructiveRole)
-        box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        remove = box.add("Remove", QMessageBox.ButtonRole.DestructiveRole, "danger")
+        box.add_stay()
         box.buttonClicked.connect(lambda button: self.remove_class(c.value) if button is remove else None)
         box.open()
 
@@ -261,6 +265,8 @@ class AnnotationsPanel(QWidget):
             QColorDialog.setCustomColor(place, QColor(color))
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.colorSelected.connect(lambda color: self.table_model.change(row, color=color.name()))
+        for box in dialog.findChildren(QAbstractSpinBox):
+            inset(box)
         dialog.open()
 
     def _slide_opacity(self, value: int) -> None:

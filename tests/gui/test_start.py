@@ -155,3 +155,40 @@ raise SystemExit(application.run_window([{str(slides / "gamma.png")!r}]))
     assert "Traceback" not in done.stderr
     settings = json.loads((tmp_path / "config" / "settings.json").read_text())
     assert settings["geometry"]
+
+
+def test_a_missing_workspace_is_taken_from_the_list_by_its_own_button(window, folder, tmp_path, qtbot):
+    remember(tmp_path / "gone")
+    remember(folder)
+    window.show_start()
+    there, gone = window.start.cards
+    qtbot.waitUntil(lambda: gone.forget.isVisible())
+    assert not there.forget.isVisible()
+    assert there.height() == gone.height()
+    gone.forget.setFocus()
+    qtbot.keyClick(gone.forget, Qt.Key.Key_Return)
+    assert [card.recent.folder for card in window.start.cards] == [folder]
+    assert [entry.folder for entry in recent_workspaces()] == [str(folder)]
+
+
+def test_a_folder_without_slides_is_left_as_it_is(window, tmp_path):
+    empty = tmp_path / "notes"
+    empty.mkdir()
+    (empty / "read me.txt").write_text("no slide")
+    drop(window, empty)
+    assert window.workspace is None
+    assert "no slides lie directly in it" in window.banners.texts()[0]
+    drop(window, empty / "read me.txt")
+    assert "is no slide that Opsin knows" in window.banners.texts()[0]
+    drop(window, empty / "gone.svs")
+    assert "is not there" in window.banners.texts()[0]
+    assert sorted(path.name for path in empty.iterdir()) == ["read me.txt"]
+
+
+def test_open_workspace_on_a_folder_without_slides_makes_nothing(window, tmp_path):
+    empty = tmp_path / "notes"
+    empty.mkdir()
+    window.commands.open_folder(empty)
+    assert window.workspace is None
+    assert "New workspace" in window.banners.texts()[0]
+    assert list(empty.iterdir()) == []
