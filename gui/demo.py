@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..engine.errors import OpsinError
 from . import demo_report
 from .demo_hands import PATIENCE, DemoError, Hands
@@ -203,7 +205,7 @@ class _Demo(Hands):
         """See the whole slide, then turn the wheel over a lesion."""
         self.open(item)
         self.picture("slide", "A slide of the workspace: made tissue, scale bar, overview, the slide list on the left.")
-        self.aim(slide.polygons[0], 1.6)
+        self.aim(slide.polygons[0], 0.9)
         self.picture("zoom", "The same slide after turning the wheel over the lesion: level 0, tile by tile.")
 
     # ---- 3: annotate ----------------------------------------------------------------------------------------------
@@ -213,8 +215,6 @@ class _Demo(Hands):
         from qtpy.QtCore import Qt
         from qtpy.QtTest import QTest
 
-        from ..widgets.annotations import area_text
-
         window = self.window
         model, view, book = window.model, window.room.view, window.book
         self.open(item)
@@ -222,6 +222,8 @@ class _Demo(Hands):
         self.aim(slide.polygons[0], 0.6)
         book["class.1"].trigger()
         book["tool.brush"].trigger()
+        while model.brush_radius > 0.1 * np.ptp(slide.polygons[0], 0).min():
+            book["brush.smaller"].trigger()
         centre = slide.polygons[0].mean(0)
         inner = centre + (slide.polygons[0] - centre) * 0.6
         path = [self.at_view(point) for point in [*inner[:: max(1, len(inner) // 40)], inner[0]]]
@@ -232,15 +234,14 @@ class _Demo(Hands):
         QTest.mouseRelease(view, Qt.MouseButton.LeftButton, pos=path[-1])
         model.labels.flush()
         self.require(model.labels.areas().get(1, 0) > 0, "the brush stroke did not reach the label store")
+        self.see_area()
         self.picture("brush", "A brush stroke along the lesion: saved as it is drawn, undone with Ctrl+Z.")
         book["edit.undo"].trigger()
         model.labels.flush()
         self.require(not model.labels.areas(), "undo did not take the brush stroke back")
         book["tool.polygon"].trigger()
         clicks = 0
-        for place, ring in enumerate(slide.polygons):
-            if place:
-                model.fit()
+        for ring in slide.polygons:
             self.aim(ring, 0.6)
             corners = [self.at_view(point) for point in demo_report.simplified(ring, 1.0 / model.zoom)]
             for corner in corners:
@@ -253,8 +254,7 @@ class _Demo(Hands):
         self.require(abs(found / exact - 1) < 0.03, f"the drawn outline covers {found} px instead of {exact:.0f}")
         self.aim(slide.polygons[0], 0.6)
         self.tick_outlined()
-        shown = area_text(found, model.mpp)
-        self.until(lambda: window.room.annotations.table_model.areas.get(1) == shown, "show the marked area")
+        self.see_area()
         self.report.facts["drawn by mouse"] = {"slide": slide.path.stem, "clicks": clicks, "area": found / exact}
         self.picture(
             "polygon", f"The lesions outlined with the polygon tool, {clicks} clicks; “Outlined completely” is on."
@@ -264,6 +264,14 @@ class _Demo(Hands):
             window.exchange.export_file(target)
             self.until(target.exists, f"export the outlines as {suffix}")
         book["tool.pan"].trigger()
+
+    def see_area(self) -> None:
+        """Wait until the class table shows how much is marked."""
+        from ..widgets.annotations import area_text
+
+        model, table = self.window.model, self.window.room.annotations.table_model
+        shown = area_text(model.labels.areas().get(1, 0), model.mpp)
+        self.until(lambda: table.areas.get(1) == shown, "show the marked area")
 
     def import_outlines(self, item: str, slide: Any) -> None:
         """Outline a slide from an ASAP XML file, through the dialog that asks what its classes become."""
@@ -347,7 +355,7 @@ class _Demo(Hands):
             return job.final or any(o.name.startswith("pseudo labels") for o in window.model.overlays)
 
         self.until(proposed, "see pseudo labels", PATIENCE)
-        self.until(lambda: job.final or job.phase.startswith("round 1: first"), "begin round 1", PATIENCE)
+        self.until(lambda: job.final or job.what == "round 1: steps", "begin round 1", PATIENCE)
         self.picture(
             "training", "While it trains: the pseudo labels of the last E-step on a slide that nobody outlined."
         )

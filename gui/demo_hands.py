@@ -46,6 +46,7 @@ class Hands:
         model, view = self.window.model, self.window.room.view
         low, high = ring.min(0), ring.max(0)
         wanted = fill * view.height() / float((high - low).max())
+        model.fit()
         model.move_to(*((low + high) / 2))
         for _ in range(200):
             if model.zoom >= wanted * 0.97:
