@@ -139,7 +139,7 @@ class CurvePlot(QWidget):
                 )
                 self._drawn[name] = len(x)
             value = f"{y[-1]:.4g}" if len(y) and y[-1] is not None else "-"
-            words.append(f'<span style="color:{shade}">{escape(name)} <b>{value}</b></span>')
+            words.append(f'<span style="color:{shade}">{escape(name.replace("_", " "))} <b>{value}</b></span>')
         self.legend.setText("&nbsp;&nbsp; ".join(words))
 
     def _make_plot(self) -> None:

@@ -131,9 +131,10 @@ class RunCard(QFrame):
         layout.addWidget(self._make_buttons())
         layout.addWidget(self._make_question())
         self.loss = CurvePlot("Loss")
+        self.other_losses = CurvePlot("Other losses")
         self.metrics = CurvePlot("Metrics", unit_range=True)
         self.rounds = CurvePlot("By round", points=True)
-        for plot in (self.loss, self.metrics, self.rounds):
+        for plot in (self.loss, self.other_losses, self.metrics, self.rounds):
             plot.hide()
             layout.addWidget(plot)
         layout.addStretch(0)
@@ -325,7 +326,13 @@ class RunCard(QFrame):
         by_step, by_round = split_curves(job.metrics)
         losses = {n: c for n, c in by_step.items() if "loss" in n.lower()}
         shares = {n: c for n, c in by_step.items() if n not in losses and is_share(n, c[1])}
-        for plot, curves in ((self.loss, losses), (self.metrics, shares), (self.rounds, by_round)):
+        losses, others = same_steps(losses)
+        for plot, curves in (
+            (self.loss, losses),
+            (self.other_losses, others),
+            (self.metrics, shares),
+            (self.rounds, by_round),
+        ):
             plot.set_curves(short_names(curves))
             plot.setVisible(bool(curves))
 
@@ -422,6 +429,13 @@ def split_curves(curves: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
     longest = max((steps[-1] for steps, _ in curves.values() if steps), default=0)
     rounds = {n: c for n, c in curves.items() if len(c[0]) <= 50 and c[0][-1] <= 50 and longest > 3 * c[0][-1]}
     return {n: c for n, c in curves.items() if n not in rounds}, rounds
+
+
+def same_steps(curves: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tell the curves that count the steps of the main one ("loss", else the first) from those that count their own."""
+    main = curves.get("loss") or next(iter(curves.values()), None)
+    same = {n: c for n, c in curves.items() if main is not None and c[0] and main[0] and c[0][-1] == main[0][-1]}
+    return same, {n: c for n, c in curves.items() if n not in same}
 
 
 def short_names(curves: dict[str, Any]) -> dict[str, Any]:

@@ -420,6 +420,8 @@ def key_metric(metrics: dict[str, Any]) -> str:
         for name, value in numbers.items():
             if key in name.lower():
                 short = SHORT.get(key, name.rpartition("/")[2].replace("_", " "))
+                if len(short) > 12:  # a column is narrow; the card and the log have the whole name
+                    short = key
                 return f"{short} {value:.3g}"
     return ""
 

@@ -69,6 +69,10 @@ def test_training_learns_reports_and_repeats(patch):
     )
     scores = {c.label: classify(classifier, read_tiles(c.open(), c.tiles[:3], c.scale)) for c in candidates(2)}
     assert scores[1] > scores[0]
+    steps = [e["step"] for e in seen if e["event"] == "metrics"]
+    train_stage2(RECIPE, patch, candidates(), Run(None, seen.append), 2)
+    steps += [e["step"] for e in seen if e["event"] == "metrics"][18:]
+    assert steps == list(range(1, 37)), "the curve goes on in the next round"
     again, same = train_stage2(RECIPE, patch, candidates(), Run(), 1)
     assert same == loss
     assert all(torch.equal(a, b) for a, b in zip(classifier.state_dict().values(), again.state_dict().values()))

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QApplication
 
 from opsin.engine.jobs import Job, JobSpec
 from opsin.widgets.plots import CurvePlot, thin_curve
-from opsin.widgets.run_card import PATIENCE, RunCard, duration, split_curves
+from opsin.widgets.run_card import PATIENCE, RunCard, duration, same_steps, split_curves
 from opsin.widgets.runs import RunPanel, difference_html, key_metric
 
 
@@ -206,6 +206,15 @@ def test_rounds_and_steps_do_not_share_an_axis():
     assert list(by_round) == ["slide_loss"]
 
 
+def test_losses_of_another_training_have_a_chart_of_their_own():
+    """The slide classifier counts its own steps: beside the patch network's its curve would mean nothing."""
+    main, part, own = ([1, 2, 3], [3.0, 2.0, 1.0]), ([1, 2, 3], [1.0, 1.0, 0.5]), ([1, 2], [0.7, 0.6])
+    same, others = same_steps({"slide_loss": own, "loss": main, "edge_loss": part})
+    assert set(same) == {"loss", "edge_loss"} and others == {"slide_loss": own}
+    assert same_steps({"slide_loss": own}) == ({"slide_loss": own}, {})
+    assert same_steps({}) == ({}, {})
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (600, "10 min"), (11100, "3 h 05 min")])
 def test_durations_are_said_as_people_say_them(seconds, text):
     assert duration(seconds) == text
@@ -337,4 +346,5 @@ def test_runs_that_were_left_going_are_followed(workspace, make_run, fake_jobs, 
 
 def test_the_key_metric_is_the_one_that_says_most():
     assert key_metric({"loss": 0.2, "val/auc": 0.91}) == "AUC 0.91"
+    assert key_metric({"stage 2 loss, round 1": 0.3214}) == "loss 0.321"
     assert key_metric({"name": "x"}) == ""

@@ -135,6 +135,7 @@ def train_stage2(
         save=lambda step: None,
         seed=(recipe.seed, "stage 2", round),
         what=f"round {round}: slide classifier",
+        step_offset=max(0, round - 1) * recipe.stage2_epochs * per_epoch,
         save_seconds=float("inf"),
     )
     last = reported.losses[-per_epoch:]
