@@ -55,6 +55,7 @@ def fit(
     start: int = 0,
     seed: Sequence[int | str] = (0,),
     what: str = "training",
+    phase: str = "",
     step_offset: int = 0,
     accumulate: int = 1,
     precision: str = "float32",
@@ -71,6 +72,8 @@ def fit(
     save : writes weights, optimiser and step so that training can go on; called every `save_seconds`, when the user stops,
         and at the end; in a team by the lead alone.
     seed : parts of the seed that torch's generator gets at each step, with the step.
+    what : is counted in the reported progress.
+    phase : reported when the first batch, which takes longer than the others, is through; empty: none.
     step_offset : added to the step in reported metrics (a method with rounds counts on).
     accumulate : parts a batch is cut into; doubled, and said so, when the device runs out of memory.
 
@@ -124,6 +127,8 @@ def fit(
                     raise RunError(f"The loss was not finite {PATIENCE} times in a row; lower the learning rate.")
                 reached = step + 1
                 run.log(step=step_offset + reached, **values, seconds_per_step=pace)
+                if phase and step == start:
+                    run.phase(phase)
                 run.progress(reached, steps, what)
                 if time.monotonic() - last_save > save_seconds and reached < steps and team.lead:
                     save(reached)

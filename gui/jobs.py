@@ -11,17 +11,20 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEventLoop, QObject, QThreadPool, QTimer, Signal
 from superqt.utils import create_worker
 
 from ..engine.devices import resolve
 from ..engine.jobs import Job, JobSpec
-from ..engine.replay import job_of
-from ..engine.runs import Event
+from ..engine.replay import INTERRUPTED, job_of
+from ..engine.runs import FINAL, Event
 from ..engine.worker import WorkerProcess
 from .supervise import Wishes, follow, supervise
+
+if TYPE_CHECKING:
+    from ..engine.workspace import Workspace
 
 
 class JobQueue(QObject):
@@ -90,6 +93,15 @@ class JobQueue(QObject):
         self.added.emit(job)
         self._watch(job, None, partial(follow, Path(folder), wishes))
         return job
+
+    def attach_running(self, workspace: Workspace) -> list[Job]:
+        """Follow the runs of a workspace that other processes are working on; return those not followed before."""
+        known = list(self.jobs)
+        for record in workspace.runs():
+            own = any(job.spec.arguments.get("run") == record["folder"] for job in known)
+            if not own and record["state"] not in (*FINAL, INTERRUPTED, "unreadable"):
+                self.attach(Path(record["folder"]))
+        return [job for job in self.jobs if job not in known]
 
     def waiting(self) -> list[Job]:
         """Return the jobs that have not started, first the one that is next."""

@@ -472,7 +472,7 @@ class MainWindow(QMainWindow):
 
     def finish(self, mode: str) -> None:
         """End with the jobs stopped ("stop"), left running ("detach") or thrown away ("cancel"); "" stays open."""
-        if not mode:
+        if not mode or self._closing:
             return
         if mode != "detach":
             self.messages.info("Stopping at the next batch; a checkpoint is written first.")

@@ -144,7 +144,7 @@ class _Training:
             (i, s) for i, s in enumerate(snapshot.samples) if s.trains and (s.label is not None or recipe.self_training)
         ]
         problems: list[str] = []
-        mine: set[int] = set()
+        done: list[str] = []
         with run.team.apart(run.control), contextlib.closing(Opened(snapshot.samples, recipe)) as opened:
             network = None
             for number, (index, sample) in run.team.shared(list(enumerate(chosen))):
@@ -166,15 +166,14 @@ class _Training:
                     if run.stopping:
                         break
                     EStep.save(path, heat, recipe.tile_threshold, maps if with_maps else None)
-                mine.add(index)
+                    done.append(sample.id)
                 run.progress(number + 1, len(chosen), f"round {trained + 1}: slides")
         for problem in run.team.gather(problems):
             self._problem(problem)
-        if run.team.world > 1 and show:
-            for index, sample in chosen:
-                path = self._preview_path(trained, sample)
-                if index not in mine and path.exists():
-                    self._show(path, trained, sample)
+        others = set(run.team.gather(done)).difference(done)
+        for _, sample in chosen:
+            if show and sample.id in others:
+                self._show(self._preview_path(trained, sample), trained, sample)
         found = {}
         for index, sample in chosen:
             path = folder / f"{sample.id}.npz"
@@ -291,6 +290,7 @@ class _Training:
                 save=save,
                 seed=(recipe.seed, round),
                 what=f"round {round}: steps",
+                phase=f"round {round}: training",
                 step_offset=sum(self._steps(r, mix.fine_count) for r in range(round)),
                 accumulate=recipe.accumulate,
                 precision=recipe.precision,
