@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from opsin.engine.errors import AnnotationError
 from opsin.engine.labels.classes import DEFAULT_CLASSES, LabelClass
@@ -19,10 +20,14 @@ from opsin.engine.labels.exchange import (
 )
 from opsin.engine.labels.geojson import read_geojson
 from opsin.engine.labels.mapping import CLEAR, SKIP
+from opsin.engine.labels.raster import raster_polygon
 from opsin.engine.labels.shapes import Outline
 from opsin.engine.labels.store import LabelStore
 from opsin.engine.labels.trace import labels_to_outlines, trace
+from opsin.engine.methods.hybrid_wsi.data import SlideSample, rasterise
 from opsin.engine.tiles import TilePyramid
+
+from .test_trace import Pixels
 
 SQUARE = np.array([[10.0, 10.0], [200.0, 10.0], [200.0, 200.0], [10.0, 200.0]])
 HOLE = np.array([[50.0, 50.0], [50.0, 90.0], [90.0, 90.0], [90.0, 50.0]])
@@ -50,6 +55,18 @@ def test_round_trip_keeps_every_pixel_and_holes(tmp_path, suffix):
         assert not _pixels(store).any(), "an import is one step"
 
 
+class Canvas:
+    """What an import paints on, in place of a label store (which is tested above): one array, the store's own raster."""
+
+    def __init__(self, width, height):
+        self.width, self.height = width, height
+        self.pixels = np.zeros((height, width), np.uint8)
+
+    def polygons(self, items, *, text):
+        for rings, label in items:
+            self.pixels[raster_polygon(rings, "evenodd", 0, 0, self.width, self.height)] = label
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([(6, 1, 1, 1), (1, 4, 1, 1), (1, 1, 0, 0), (1, 9, 0, 0)]))
 def test_any_pixels_survive_both_formats(tmp_path_factory, seed, weights):
@@ -57,21 +74,14 @@ def test_any_pixels_survive_both_formats(tmp_path_factory, seed, weights):
     folder = tmp_path_factory.mktemp("both")
     rng = np.random.default_rng(seed)
     truth = rng.choice(4, (22, 27), p=np.array(weights) / sum(weights)).astype(np.uint8)
-    with LabelStore.create(folder / "a.labels", 27, 22) as store:
-        tile = np.zeros((512, 512), np.uint8)
-        tile[:22, :27] = truth
-        with store.transaction():
-            store.write(0, 0, tile)
-        for suffix in (".xml", ".geojson"):
-            export_annotations(store, DEFAULT_CLASSES, folder / f"a{suffix}")
-    if not truth.any():
-        return
+    painted = labels_to_outlines(Pixels(truth), DEFAULT_CLASSES)
     for suffix in (".xml", ".geojson"):
+        write_annotations(folder / f"a{suffix}", painted)
         outlines = read_annotations(folder / f"a{suffix}")
         random.Random(seed).shuffle(outlines)  # whatever the file's order
-        with LabelStore.create(folder / f"{suffix[1:]}.labels", 27, 22) as store:
-            import_annotations(store, outlines, class_mapping(outlines, DEFAULT_CLASSES))
-            assert np.array_equal(_pixels(store), truth), suffix
+        canvas = Canvas(27, 22)
+        import_annotations(canvas, outlines, class_mapping(outlines, DEFAULT_CLASSES))
+        assert np.array_equal(canvas.pixels, truth), suffix
 
 
 def test_a_class_called_like_the_group_of_holes_survives_asap(tmp_path):
@@ -170,6 +180,17 @@ def test_nothing_to_paint_is_said_and_names_the_classes(tmp_path, names, says):
         with pytest.raises(AnnotationError, match="Nothing was imported") as caught:
             import_annotations(store, outlines, class_mapping(outlines, DEFAULT_CLASSES))
         assert says in str(caught.value) and not store.can_undo
+
+
+def test_training_on_a_folder_keeps_unknown_areas_out_and_says_so(tmp_path):
+    Image.new("RGB", (300, 300), "white").save(tmp_path / "a.png")
+    outlines = [Outline("a", [HOLE], "Tumor"), Outline("b", [HOLE + 100], "Gland"), Outline("c", [SQUARE], "Region*")]
+    write_annotations(tmp_path / "a.geojson", outlines)
+    sample = SlideSample("a", tmp_path / "a.png", label=1, outlined=True, outlines=tmp_path / "a.geojson")
+    (said,) = rasterise(sample, tmp_path / "a.labels", list(DEFAULT_CLASSES))
+    assert "a.geojson" in said and "'Gland'" in said and "left out of training" in said
+    with LabelStore.open(tmp_path / "a.labels", readonly=True) as store:
+        assert store.areas() == {1: 40 * 40, 3: 40 * 40}, "neither tumour nor normal tissue"
 
 
 def test_outlines_beyond_the_slide_are_cut_and_said(tmp_path):
