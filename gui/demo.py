@@ -145,8 +145,11 @@ class _Demo(Hands):
             self.export(hybrid)
         with self.phase("predict with the baseline"):
             self.predict("pixel labels only", baseline)
+            self.picture(
+                "baseline", "The same slide as the baseline sees it: the network that learned from outlines alone."
+            )
         with self.phase("leave and come back"):
-            self.dark()
+            self.dark(hybrid)
             self.leave()
         self.report.write()
         for line in self.report.lines():
@@ -418,9 +421,10 @@ class _Demo(Hands):
 
     # ---- the end --------------------------------------------------------------------------------------------------
 
-    def dark(self) -> None:
+    def dark(self, run: Path) -> None:
+        self.window.room.panel("results").refresh_runs(str(run))
         self.window.commands.set_theme("dark")
-        self.picture("dark", "The same in the dark theme.")
+        self.picture("dark", "The result of hybrid supervision once more, in the dark theme.")
         self.window.commands.set_theme("light")
 
     def leave(self) -> None:

@@ -222,7 +222,9 @@ class Report:
             "slide labels. “Specificity at 100 % sensitivity” is the share of negative slides that score below every positive "
             "one; the positive slide that scores least is named under “set by”. The mean of the K tile maxima is the patch "
             "network alone; the slide classifier is stage 2, which learns from slide labels, so the baseline has none. With so "
-            "few slides a single one moves a figure much; the interval of the area is from 1,000 bootstrap samples.</p>",
+            "few slides a single one moves a figure much. The interval of the area is from 1,000 bootstrap samples; where it is a "
+            "single point, the scores of both kinds do not overlap on these slides, which says little about others. The "
+            "settings of the preset were chosen on other made slides.</p>",
             "<h2>What was done</h2>",
             "<ul>" + "".join(f"<li>{text(note)}</li>" for note in notes) + "</ul>",
             table(("training", "steps", "crops a step", "round kept", "time"), trainings),
