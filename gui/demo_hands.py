@@ -113,9 +113,10 @@ class Hands:
 
     def picture(self, name: str, text: str, widget: Any = None) -> None:
         """Take a picture of the window, or of a dialog, when all that is in sight is sharp."""
+        self.spin(0.4)
         while self.window.banners.dismiss():  # what was said about an earlier step
             pass
-        self.spin(0.4)
+        self.spin(0.1)
         room = self.window.room
         if room is not None and room.view.isVisible() and self.window.model.slide is not None:
             self.require(room.view.wait_painted(30.0), "the slide did not become sharp within 30 s")
