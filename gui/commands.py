@@ -190,7 +190,7 @@ class Commands:
         paths = [str(window.workspace.slide_path(window.item))]
         if window.workspace.has_labels(window.item):
             paths.append(str(window.workspace.folder / "labels" / f"{window.item.id}.labels"))
-        started = QProcess.startDetached(sys.executable, ["-m", "napari", "--plugin", "opsin", *paths])
+        started = QProcess.startDetached(sys.executable, ["-m", "opsin.widgets.napari_plugin", *paths])
         if started:
             window.messages.info("napari is starting with this slide; it takes some seconds.")
         else:

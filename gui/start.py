@@ -129,7 +129,7 @@ class StartPage(QWidget):
         self.hint = MutedLabel("", wrap=True)
         column.addWidget(self.hint)
         column.addStretch(2)
-        foot = MutedLabel("For research use, not for diagnosis.  Nothing leaves this computer.")
+        foot = MutedLabel("For research use, not for diagnosis.  Nothing leaves this computer.", wrap=True)
         foot.setAlignment(Qt.AlignmentFlag.AlignCenter)
         foot.setContentsMargins(0, 0, 0, theme.PAD)
         outer.addWidget(foot)

@@ -213,6 +213,13 @@ def style_sheet(c: Colors, size: int = 100) -> str:
     template = string.Template((RESOURCES / "style.qss.in").read_text(encoding="utf-8"))
     values = {name: str(value) for name, value in asdict(c).items()}
     values.update({f"px{n}": f"{max(1, round(n * size / 100))}px" for n in range(1, 65)})
+    knob = 2 * round(8 * size / 100)  # of a slider, with its frame: even, so that half of it makes it round
+    groove = max(1, round(4 * size / 100))
+    values |= {
+        "knob_inside": f"{knob - 4}px",
+        "knob_radius": f"{knob // 2}px",
+        "knob_margin": f"{(knob - groove) // 2}px",
+    }
     for name, color in (
         ("check", c.on_accent),
         ("chevron-down", c.muted),

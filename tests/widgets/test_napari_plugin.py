@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import opsin
@@ -57,3 +61,74 @@ def test_manifest_is_valid_and_its_commands_exist():
         module, _, name = str(command.python_name).partition(":")
         assert module == "opsin.widgets.napari_plugin"
         assert callable(getattr(napari_plugin, name))
+
+
+def test_labels_of_a_workspace_have_its_names_and_colours(workspace):
+    item = workspace.items()[0]
+    store = workspace.labels(item)
+    store.stroke(np.array([[20.0, 20.0]]), 8, 1)
+    store.flush()
+    path = workspace.folder / "labels" / f"{item.id}.labels"
+    data, settings, kind = napari_plugin.read_labels(str(path))[0]
+    assert kind == "labels"
+    assert settings["name"] == f"{item.name} labels"
+    colours = settings["colormap"]
+    assert colours[0] == colours[None] == "transparent"
+    assert {c.value: c.color for c in workspace.classes}.items() <= colours.items()
+    assert settings["features"]["class"][1] == workspace.classes[0].name
+    data[0].store.close()
+
+
+def test_napari_shows_slide_and_labels_as_layers_that_cannot_be_edited(workspace):
+    """In a napari without a window, so that no display is needed; a process of its own, as napari stays out of this one."""
+    item = workspace.items()[0]
+    workspace.labels(item).stroke(np.array([[20.0, 20.0]]), 8, 1)
+    workspace.labels(item).flush()
+    paths = [str(workspace.slide_path(item)), str(workspace.folder / "labels" / f"{item.id}.labels")]
+    code = (
+        "import json, sys\n"
+        "from napari.components import ViewerModel\n"
+        "from opsin.widgets.napari_plugin import fill\n"
+        "viewer = ViewerModel()\n"
+        "fill(viewer, sys.argv[1:])\n"
+        "image, labels = viewer.layers\n"
+        "print(json.dumps({'names': [image.name, labels.name], 'editable': labels.editable, 'size': [\n"
+        "    image.extent.world[1].tolist(), labels.extent.world[1].tolist()], 'value': int(labels.get_value((20, 20))[1]),\n"
+        "    'colour': [round(255 * float(part)) for part in labels.get_color(1)][:3], 'nothing': labels.get_color(0)}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, timeout=55)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    color = workspace.classes[0].color
+    assert found == {
+        "names": [item.name, f"{item.name} labels"],
+        "editable": False,
+        "size": [[47.0, 63.0], [47.0, 63.0]],
+        "value": 1,
+        "colour": [int(color[i : i + 2], 16) for i in (1, 3, 5)],
+        "nothing": None,
+    }
+
+
+def test_a_place_outside_of_a_level_is_an_error_and_ends_a_loop_over_it(tmp_path):
+    """A loop over an array ends at the first IndexError; without one it never does."""
+    path = tmp_path / "small.labels"
+    with LabelStore.create(path, 64, 48) as store:
+        level = napari_plugin.LabelLevel(store, 0)
+        assert len(list(level)) == 48
+        assert level[-48].shape == (64,)
+        for place in (48, -49):
+            with pytest.raises(IndexError):
+                level[place]
+
+
+def test_what_has_one_level_gets_a_second_so_that_napari_sees_a_pyramid(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (61, 90, 3), dtype=np.uint8)
+    path = tmp_path / "a.png"
+    Image.fromarray(pixels).save(path)
+    data = napari_plugin.read_slides(str(path))[0][0]
+    assert len(data) == 2
+    half = pixels[:60:2, ::2]
+    assert data[1].shape == half.shape and data[1].size == half.size
+    assert np.array_equal(np.asarray(data[1]), half)
+    assert np.array_equal(data[1][3:20:2, -5:, 1], half[3:20:2, -5:, 1])
