@@ -66,7 +66,7 @@ class WorkerProcess:
             encoding="utf-8",
             errors="replace",
             bufsize=1,
-            env={**os.environ, **limits, "PYTHONUNBUFFERED": "1"},
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **limits, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
         )
         for target, pipe in (

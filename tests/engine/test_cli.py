@@ -1,6 +1,7 @@
 """The command line without a window, and the engine without Qt."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -88,3 +89,11 @@ def test_events_are_json_lines(capsys, tmp_path):
 def test_methods_lists_the_paper(capsys):
     assert main(["methods"]) == 0
     assert "2107.00934" in capsys.readouterr().out
+
+
+def test_waiting_threads_sleep_unless_the_user_says_otherwise():
+    code = "import os; from opsin.engine.cli import main; main(['methods']); print(os.environ['OMP_WAIT_POLICY'])"
+    for given, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
+        variables = {**{k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}, **given}
+        done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
+        assert done.stdout.split()[-1] == expected

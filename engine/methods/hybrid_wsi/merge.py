@@ -50,6 +50,18 @@ def resampling(offset: int, size: int, count: int, base: int) -> csr_array | Non
     return csr_array((covered / covered.sum(1, keepdims=True)).astype(np.float32))
 
 
+@lru_cache(maxsize=256)
+def ramp(offset: int, size: int, pixels: int, base: int, over: float) -> np.ndarray:
+    """Return the weight of a tile's heat-map pixels along one axis, float32: rises linearly over `over` level-0 px from its edge.
+
+    The other parameters are those of `resampling`; `pixels` are fewer than the tile covers where it reaches beyond the slide.
+    """
+    centre = (np.arange(pixels) + 0.5) * base - offset
+    weight = np.clip(np.minimum(centre, size - centre) / over, 1e-3, 1.0).astype(np.float32)
+    weight.setflags(write=False)
+    return weight
+
+
 class Merger:
     """Takes tile maps as they come and writes the heat map.
 
@@ -147,7 +159,9 @@ class Merger:
         rows, columns = (resampling(v % base, size, n, base) for v, n in zip((y, x), p.shape))
         values = p if rows is None else rows @ p
         values = values if columns is None else (columns @ values.T).T
-        down, across = self._ramp(y, size, y0, y1)[:, None], self._ramp(x, size, x0, x1)[None]
+        over = max(self.overlap * size, base)
+        down = ramp(y % base, size, y1 - y0, base, over)[:, None]
+        across = ramp(x % base, size, x1 - x0, base, over)[None]
         for key in self._chunks(tile):
             top, left = key[0] * TILE, key[1] * TILE
             a, b, c, d = max(y0, top), min(y1, top + TILE), max(x0, left), min(x1, left + TILE)
@@ -156,9 +170,3 @@ class Merger:
             total += weight * values[a - y0 : b - y0, c - x0 : d - x0]
             weights += weight
             self._dirty.add(key)
-
-    def _ramp(self, start: int, size: int, first: int, last: int) -> np.ndarray:
-        """Weight along one axis, float32: rises linearly over the overlap from the tile's edge."""
-        centre = (np.arange(first, last) + 0.5) * self.pyramid.base - start
-        edge = np.minimum(centre, size - centre) / max(self.overlap * size, self.pyramid.base)
-        return np.clip(edge, 1e-3, 1.0).astype(np.float32)

@@ -39,6 +39,8 @@ from .settings import HybridRecipe
 from .stage2 import Candidate, TileClassifier, train_stage2
 from .tiles import EStep, Mix, Opened, quantised
 
+INFERENCE_BATCH = 16  # tiles per pass in the E-step, as published
+
 
 def train(recipe: HybridRecipe, data: Any, run: Run) -> Checkpoint:
     """Train on a `data.SlideSet` (or anything with its `snapshot`); see the module's text for the order."""
@@ -227,7 +229,7 @@ class _Training:
             heatmap = self._show(path, trained, sample)
         try:
             heat = predict_slide(
-                self.model, slide, scale, _NoProgress(run), overlap=recipe.overlap, batch=min(16, recipe.batch_size),
+                self.model, slide, scale, _NoProgress(run), overlap=recipe.overlap, batch=INFERENCE_BATCH,
                 precision="float32" if recipe.precision == "float32" else recipe.precision, heatmap=heatmap,
                 pyramid=pyramid, keep=keep if with_maps else None, name=pseudo_labels(trained + 1), prepared=network,
             )  # fmt: skip
