@@ -124,7 +124,7 @@ def train_stage2(
         return {"loss": value if value.requires_grad else value + 0 * sum(w.sum() for w in module.parameters())}
 
     optimizer = torch.optim.Adam(classifier.parameters(), recipe.stage2_lr)
-    reported = _Reported(run)
+    reported = _Reported(run, per_epoch)
     fit(
         reported,
         classifier,
@@ -161,14 +161,18 @@ def _turned(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 
 class _Reported(Run):
-    """The same run for `fit`, with the classifier's loss under its own name; keeps the losses."""
+    """The same run for `fit`, with the classifier's loss under its own name; keeps the losses.
 
-    __slots__ = ("losses",)  # not in the dictionary, which is the run's own
+    Reported is the mean over the last `epoch` steps: a batch of two slides alone says little.
+    """
 
-    def __init__(self, run: Run) -> None:
+    __slots__ = ("epoch", "losses")  # not in the dictionary, which is the run's own
+
+    def __init__(self, run: Run, epoch: int) -> None:
         self.__dict__ = run.__dict__
+        self.epoch = epoch
         self.losses: list[float] = []
 
     def log(self, step: int | None = None, **metrics: float) -> None:
         self.losses.append(metrics["loss"])
-        super().log(step, slide_loss=metrics["loss"])
+        super().log(step, slide_loss=float(np.mean(self.losses[-self.epoch :])))
