@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .errors import OpsinError
-from .files import replacing
+from .files import remove_companions, replacing
 from .labels.classes import DEFAULT_CLASSES, PALETTE, LabelClass
 from .labels.exchange import (
     SUFFIXES,
@@ -92,6 +92,7 @@ def _to_store(source: Path, target: Path, size: tuple[int, int] | None, choices:
             with LabelStore.create(temporary, *size) as store:
                 report = import_annotations(store, outlines, mapping, text=f"Import {source.name}")
                 store.flush()
+            remove_companions(target)
     except OpsinError as error:
         if mapping and all(choice == SKIP for choice in mapping.values()):
             raise OpsinError(f"{error} Add for example --map '{next(iter(mapping))}=Tumour'.") from None

@@ -54,6 +54,15 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_companions(path: Path) -> None:
+    """Remove what SQLite left beside a database file of that name that is gone.
+
+    SQLite would play a log that an earlier file left behind into a new file that is renamed to its name.
+    """
+    for end in ("-wal", "-shm", "-journal"):
+        path.with_name(path.name + end).unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` (UTF-8) to `path`, whole or not at all."""
     with replacing(path) as temporary:

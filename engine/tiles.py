@@ -21,7 +21,7 @@ import imagecodecs
 import numpy as np
 
 from .errors import LabelError
-from .files import replacing
+from .files import remove_companions, replacing
 
 TILE = 512
 FORMAT = 1
@@ -161,6 +161,7 @@ class TilePyramid:
                     connection.executemany("INSERT INTO meta VALUES(?, ?)", rows)
                 finally:
                     connection.close()
+                remove_companions(path)
         except sqlite3.Error as error:
             raise LabelError(f"{path} cannot be written: {error}.") from None
 

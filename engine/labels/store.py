@@ -19,7 +19,7 @@ import numpy as np
 from psygnal import Signal
 
 from ..errors import LabelError
-from ..files import replacing
+from ..files import remove_companions, replacing
 from ..tiles import SCHEMA, TILE, Blobs, Key, TilePyramid, unpack
 from . import journal
 from .journal import Operation, Rings, Step
@@ -358,6 +358,7 @@ class LabelStore(TilePyramid):
                     connection.executescript("DELETE FROM op; DELETE FROM old; PRAGMA journal_mode = DELETE;")
                 finally:
                     connection.close()
+                remove_companions(path)
         except sqlite3.Error as error:
             raise LabelError(f"{path} cannot be written: {error}.") from None
         with LabelStore.open(path, readonly=True) as copy:

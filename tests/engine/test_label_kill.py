@@ -12,7 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from opsin.engine.convert import convert
+from opsin.engine.labels.exchange import write_annotations
 from opsin.engine.labels.journal import APPLIED, COLUMNS, UNDONE, Operation
+from opsin.engine.labels.shapes import Outline
 from opsin.engine.labels.store import LabelStore
 
 SIZE = 1100
@@ -42,6 +45,37 @@ while True:
     if rng.random() < 0.3 or len(store._writer.queue) > 20:
         store.flush()
 """ % (SIZE, SIZE, SIZE)
+
+
+DRAWER = """
+import os, signal, sys
+import numpy as np
+from opsin.engine.labels.store import LabelStore
+store = LabelStore.create(sys.argv[1], 600, 600)
+store.polygon([np.array([[0, 0], [500, 0], [500, 500], [0, 500.0]])], 1)
+store.flush()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("way", ["create", "snapshot", "convert"])
+def test_a_new_file_takes_nothing_over_from_one_that_was_killed_and_removed(tmp_path, way):
+    path = tmp_path / "a.labels"
+    subprocess.run([sys.executable, "-c", DRAWER, str(path)], check=False)
+    assert (tmp_path / "a.labels-wal").stat().st_size > 0, "else it shows nothing"
+    path.unlink()
+    square = np.array([[10.0, 10.0], [20.0, 10.0], [20.0, 20.0], [10.0, 20.0]])
+    if way == "convert":
+        write_annotations(tmp_path / "b.xml", [Outline("b", [square], "Tumor")])
+        convert(tmp_path / "b.xml", path, (600, 600))
+    else:
+        with LabelStore.create(path if way == "create" else tmp_path / "b.labels", 600, 600) as store:
+            store.polygon([square], 1)
+            store.flush()
+            if way == "snapshot":
+                store.snapshot(path)
+    with LabelStore.open(path, readonly=True) as store:
+        assert store.areas() == {1: 100}
 
 
 def _kill_once(path: Path, seed: int) -> tuple[set[int], set[int]]:
