@@ -135,8 +135,14 @@ class JobQueue(QObject):
         return [job for job, _ in self._active.values()]
 
     @property
+    def unfinished(self) -> list[Job]:
+        """Jobs of this window that run or wait; those left running by an earlier window are not among them."""
+        own = [job for job, process in self._active.values() if process is not None and not job.final]
+        return [*own, *self.waiting()]
+
+    @property
     def busy(self) -> bool:
-        """True while a job that this window started runs or waits."""
+        """True while a job that this window started runs, waits or is being wound up."""
         own = [job for job, process in self._active.values() if process is not None]
         return bool(own or self.waiting())
 

@@ -234,7 +234,7 @@ class MainWindow(QMainWindow):
         """Write what is queued and go back to the start page; False when jobs run that need the workspace."""
         if self.workspace is None:
             return True
-        if self.jobs is not None and self.jobs.busy and not self._closing:
+        if self.jobs is not None and self.jobs.unfinished and not self._closing:
             self.messages.warning("A job is running in this workspace: stop it or wait for its end before leaving.")
             return False
         if not self._closing and not self.saving.flushed():
@@ -462,9 +462,9 @@ class MainWindow(QMainWindow):
         if not self._closing and not self.saving.may_close():
             event.ignore()
             return
-        if not self._closing and self.jobs is not None and self.jobs.busy:
+        if not self._closing and self.jobs is not None and self.jobs.unfinished:
             event.ignore()
-            self.show_dialog(ask_about_jobs(self, len(self.running_jobs()), self.finish))
+            self.show_dialog(ask_about_jobs(self, len(self.jobs.unfinished), self.finish))
             return
         if not self._closing:
             self._shut_down("stop")

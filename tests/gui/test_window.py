@@ -322,6 +322,10 @@ class BusyJobs:
         self.busy = True
         self.closed: list[str] = []
 
+    @property
+    def unfinished(self) -> list[Job]:
+        return self.jobs if self.busy else []
+
     def attach_running(self, workspace) -> list[Job]:
         return []
 
