@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from shapely.geometry import Polygon
 
 from ..errors import AnnotationError
@@ -13,6 +14,7 @@ from .asap import read_asap, write_asap
 from .classes import LabelClass
 from .geojson import read_geojson, write_geojson
 from .journal import Rings
+from .layers import layers
 from .mapping import SKIP, Target, called, class_mapping, count_classes, quoted
 from .shapes import Outline, Outlines, polygon_rings, repair
 from .store import LabelStore
@@ -121,7 +123,7 @@ def import_annotations(
 ) -> ImportReport:
     """Paint outlines as one undo step, whatever the file's order: what lies inside another outline stays visible.
 
-    Larger outlines come first, so that of two that overlap the smaller one is seen; areas to be erased come last.
+    Of two that overlap the smaller one is seen (see `layers`); areas to be erased come last.
 
     Parameters
     ----------
@@ -136,8 +138,9 @@ def import_annotations(
     )
     wanted = [o for o in outlines if mapping.get(o.class_name, SKIP) != SKIP]
     report.left_out = count_classes(o for o in outlines if mapping.get(o.class_name, SKIP) == SKIP)
-    painted: list[tuple[float, list[Rings], int]] = []
-    erased: list[Rings] = []
+    painted: list[list[Polygon]] = []
+    values: list[int] = []
+    erased: list[Polygon] = []
     outside = 0
     for outline in wanted:
         polygons = _usable(outline, report)
@@ -149,16 +152,17 @@ def import_annotations(
             report.skipped.append(f"{outline.title} lies outside the slide.")
             continue
         report.cut += x0 < 0 or y0 < 0 or x1 > store.width or y1 > store.height
-        rings: list[Rings] = [polygon_rings(polygon) for polygon in polygons]
         target = mapping[outline.class_name]
         if isinstance(target, LabelClass):
-            painted.append((sum(polygon.area for polygon in polygons), rings, target.value))
+            painted.append(polygons)
+            values.append(target.value)
             report.counts[target.name] = report.counts.get(target.name, 0) + 1
         else:
-            erased += rings
+            erased += polygons
             report.erased += 1
-    painted.sort(key=lambda entry: -entry[0])
-    items = [(one, value) for _, rings, value in painted for one in rings] + [(one, 0) for one in erased]
+    order = np.lexsort((np.array(values), layers(painted, values))) if painted else np.empty(0, np.int64)
+    items: list[tuple[Rings, int]] = [(polygon_rings(one), values[k]) for k in order for one in painted[k]]
+    items += [(polygon_rings(one), 0) for one in erased]
     if not items:
         raise AnnotationError(f"Nothing was imported: {_reason(report, len(wanted), outside)}")
     store.polygons(items, text=text)
