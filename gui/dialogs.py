@@ -71,6 +71,11 @@ class Sheet(QDialog):
         self.column.addWidget(box)
         return box
 
+    def take(self, width: int, height: int) -> None:
+        """Take this size (at text size 100 %), or what the screen has room for."""
+        screen = self.screen().availableGeometry()
+        self.resize(min(theme.px(width), screen.width() - 40), min(theme.px(height), screen.height() - 80))
+
     def fit(self, width: int) -> None:
         """Take this width (at text size 100 %) and the height that wrapped texts then need."""
         wide = max(theme.px(width), self.column.minimumSize().width())
@@ -213,7 +218,7 @@ class ShortcutsDialog(Sheet):
         self.column.addWidget(self.filter)
         self.column.addWidget(self.tree, 1)
         self.add_buttons()
-        self.resize(theme.px(560), theme.px(620))
+        self.take(560, 620)
 
     def _filter(self, text: str) -> None:
         for place in range(self.tree.topLevelItemCount()):
@@ -236,7 +241,7 @@ class GuideDialog(Sheet):
         self.list = QListWidget()
         self.list.setAccessibleName("Pages")
         self.list.setProperty("kind", "pages")
-        self.list.setFixedWidth(theme.px(180))
+        self.list.setFixedWidth(theme.px(200))
         self.text = QTextBrowser()
         self.text.setOpenLinks(False)
         self.text.setAccessibleName("Guide")
@@ -252,7 +257,7 @@ class GuideDialog(Sheet):
         self.add_buttons()
         self.list.currentRowChanged.connect(self._show)
         self.list.setCurrentRow(0)
-        self.resize(theme.px(860), theme.px(620))
+        self.take(860, 620)
 
     def _show(self, row: int) -> None:
         if row >= 0:
@@ -293,7 +298,7 @@ class ListDialog(Sheet):
         self.text.setAccessibleName(title)
         self.column.addWidget(self.text, 1)
         self.add_buttons()
-        self.resize(theme.px(620), theme.px(min(420, 150 + 44 * sum(1 + line.count("\n") for line in lines))))
+        self.take(620, min(420, 150 + 44 * sum(1 + line.count("\n") for line in lines)))
 
 
 class AboutDialog(Sheet):

@@ -15,9 +15,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from qtpy.QtCore import QObject, Qt, QTimer, Signal, Slot
-from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPlainTextEdit, QPushButton, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QObject, QSize, Qt, QTimer, Signal, Slot
+from qtpy.QtGui import QGuiApplication, QResizeEvent
+from qtpy.QtWidgets import (
+    QBoxLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from ..engine.errors import OpsinError
 from ..widgets import theme
@@ -25,6 +35,7 @@ from ..widgets import theme
 ICONS = {"info": "info", "success": "success", "warning": "warning", "error": "error"}
 LIFETIME_MS = 8000
 MOST = 3
+NARROW = 480
 log = logging.getLogger("opsin")
 
 
@@ -97,12 +108,19 @@ class Banner(QFrame):
         self.trace.setReadOnly(True)
         self.trace.setMaximumHeight(theme.px(160))
         self.trace.hide()
-        row = QHBoxLayout()
-        row.setSpacing(theme.GAP)
-        row.addWidget(self._icon)
-        row.addWidget(self.label, 1)
+        words = QHBoxLayout()
+        words.setSpacing(theme.GAP)
+        words.addWidget(self._icon)
+        words.addWidget(self.label, 1)
+        buttons = QHBoxLayout()
+        buttons.setSpacing(theme.GAP)
+        buttons.addStretch(1)
         for button in (self.more, copy, close):
-            row.addWidget(button)
+            buttons.addWidget(button)
+        self._row = row = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        row.setSpacing(theme.TIGHT)
+        row.addLayout(words, 1)
+        row.addLayout(buttons)
         column = QVBoxLayout(self)
         column.setContentsMargins(theme.PAD, theme.TIGHT + 2, theme.GAP, theme.TIGHT + 2)
         column.addLayout(row)
@@ -117,6 +135,16 @@ class Banner(QFrame):
             self._timer.start(LIFETIME_MS)
         self.restyle()
         self._say()
+
+    def minimumSizeHint(self) -> QSize:
+        """Small: a long word of a message must not push the panels out of the window."""
+        return QSize(theme.px(200), super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Put the buttons below the sentence where there is little room beside it."""
+        super().resizeEvent(event)
+        narrow = self.width() < theme.px(NARROW)
+        self._row.setDirection(QBoxLayout.Direction.TopToBottom if narrow else QBoxLayout.Direction.LeftToRight)
 
     def repeat(self) -> None:
         """The same thing happened again: count it instead of stacking banners."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QItemSelectionModel, Qt, QTimer, Signal
+from qtpy.QtCore import QItemSelectionModel, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
@@ -170,10 +170,14 @@ class AnnotationsPanel(QWidget):
     def restyle(self) -> None:
         """Take over icons and text size of the theme in use."""
         self.toolbox.restyle()
-        self.add_button.setIcon(theme.icon("plus"))
-        self.remove_button.setIcon(theme.icon("minus"))
-        self.undo_button.setIcon(theme.icon("undo"))
-        self.redo_button.setIcon(theme.icon("redo"))
+        for button, name in (
+            (self.add_button, "plus"),
+            (self.remove_button, "minus"),
+            (self.undo_button, "undo"),
+            (self.redo_button, "redo"),
+        ):
+            button.setIcon(theme.icon(name))
+            button.setIconSize(QSize(theme.px(theme.ICON), theme.px(theme.ICON)))
         self.opacity_text.setFixedWidth(theme.px(44))
         self.table.resize_rows()
 

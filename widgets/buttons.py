@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QToolButton, QWidget
 
-from .theme import icon, theme_changed
+from .theme import ICON, icon, px, theme_changed
 
 
 class IconButton(QToolButton):
@@ -30,6 +30,7 @@ class IconButton(QToolButton):
 
     def _tint(self) -> None:
         self.setIcon(icon(self._name))
+        self.setIconSize(QSize(px(ICON), px(ICON)))
 
 
 class Disclosure(QToolButton):

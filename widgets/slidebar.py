@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QPoint, Qt, Signal
+from qtpy.QtCore import QPoint, QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -74,8 +74,9 @@ class SlideBar(QFrame):
         self.set_item(None)
 
     def restyle(self) -> None:
-        self.adjust.setIcon(theme.icon("brightness"))
-        self.fit.setIcon(theme.icon("fit"))
+        for button, name in ((self.adjust, "brightness"), (self.fit, "fit")):
+            button.setIcon(theme.icon(name))
+            button.setIconSize(QSize(theme.px(theme.ICON), theme.px(theme.ICON)))
         for box in (self.label, self.split):
             box.setFixedWidth(theme.px(112))
         self.setFixedHeight(theme.px(42))

@@ -236,7 +236,8 @@ class SlideDelegate(QStyledItemDelegate):
         painter.setPen(QColor(c.muted))
         rest = QRect(chip.right() + theme.px(8), middle.top(), middle.right() - chip.right() - theme.px(8), line)
         split = SPLIT_TEXT[item.split] if item.split else ""
-        painter.drawText(rest, left, metrics.elidedText(split, Qt.TextElideMode.ElideRight, rest.width()))
+        if rest.width() >= theme.px(36):  # dots alone say nothing
+            painter.drawText(rest, left, metrics.elidedText(split, Qt.TextElideMode.ElideRight, rest.width()))
         below = middle.translated(0, line)
         note = "File not found" if entry.missing else marked_text(item)
         painter.setPen(QColor(c.error if entry.missing else c.muted))

@@ -23,6 +23,8 @@ FONTS = ("Inter", "Segoe UI", "Noto Sans", "DejaVu Sans")
 # Distances in px at text size 100 %: between things that belong together, between controls, around panels, between groups.
 TIGHT, GAP, PAD, WIDE = 4, 8, 12, 16
 TEXT_SIZES = (90, 100, 115, 130, 150)
+ICON = 16
+"""Size of an icon on a button in px at text size 100 %."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QItemSelectionModel, QModelIndex, QPoint, Qt, Signal
+from qtpy.QtCore import QItemSelectionModel, QModelIndex, QPoint, QSize, Qt, Signal
 from qtpy.QtGui import QKeyEvent, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -112,8 +112,9 @@ class WorkspacePanel(QWidget):
 
     def restyle(self) -> None:
         """Take over icons and text size of the theme in use."""
-        self.add_button.setIcon(theme.icon("plus"))
-        self.menu_button.setIcon(theme.icon("more"))
+        for button, name in ((self.add_button, "plus"), (self.menu_button, "more")):
+            button.setIcon(theme.icon(name))
+            button.setIconSize(QSize(theme.px(theme.ICON), theme.px(theme.ICON)))
         self.list.scheduleDelayedItemsLayout()
 
     # ---- workspace ----------------------------------------------------------------------------------------------
