@@ -3,5 +3,6 @@
 `store.py` keeps the labels of one slide (operations as vectors, tiles derived): `journal.py` says what an operation is,
 `writer.py` is the thread that saves and applies them, `lock.py` lets one process write, `raster.py` is the one rule that
 turns shapes into pixels. `classes.py` is the list of classes. The other files bring outlines in and out: `shapes.py`,
-`asap.py`, `geojson.py`, `trace.py`, `exchange.py`. Called by the slide view, the workspace and the methods.
+`asap.py`, `geojson.py`, `trace.py`, `mapping.py` (what the classes of a file become), `layers.py` (in which order they
+are painted), `exchange.py`. Called by the slide view, the workspace and the methods.
 """

@@ -83,6 +83,13 @@ def test_a_mistake_is_one_sentence_and_no_file(tmp_path, xml, capsys, monkeypatc
     assert {path.name for path in tmp_path.iterdir()} == {"a.xml", "s.png"}
 
 
+def test_help_says_what_becomes_of_unknown_classes(capsys):
+    with pytest.raises(SystemExit):
+        main(["convert", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "classes whose names mean neither tumour, normal tissue nor an exclusion are left out and named" in text
+
+
 def test_unknown_classes_alone_are_asked_for(tmp_path, capsys):
     write_annotations(tmp_path / "a.xml", [Outline("b", [SQUARE], "Gland")])
     status, _, err = opsin(capsys, "convert", tmp_path / "a.xml", tmp_path / "b.labels", "--size", "300x300")
