@@ -346,13 +346,14 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def new_folder(parent: Path, name: str) -> Path:
     """Create and return an unused folder ``parent/YYYY-MM-DD_HHMMSS_name``."""
-    parent.mkdir(parents=True, exist_ok=True)
     stamp = time.strftime("%Y-%m-%d_%H%M%S")
-    for number in range(1, 1000):
-        folder = parent / (f"{stamp}_{name}" if number == 1 else f"{stamp}_{name}_{number}")
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
-        return folder
-    raise RunError(f"No new run folder can be made in {parent}.")
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 1000):
+            folder = parent / (f"{stamp}_{name}" if number == 1 else f"{stamp}_{name}_{number}")
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder
+    except OSError as error:
+        raise RunError(f"No run folder can be made in {parent}: {reason(error)}.") from None
+    raise RunError(f"No run folder can be made in {parent}.")

@@ -8,6 +8,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QMessageBox
 
 from ..engine.errors import OpsinError
+from ..widgets.confirm import Question
 
 if TYPE_CHECKING:
     from .window import MainWindow
@@ -74,14 +75,10 @@ class Saving:
         """The same before the window closes: asks, without blocking, what to do when labels cannot be written."""
         if self.flushed():
             return True
-        box = QMessageBox(QMessageBox.Icon.Warning, "Close Opsin", "Some labels are not saved yet.", parent=self.window)
-        box.setInformativeText(self.sentence)
-        role = QMessageBox.ButtonRole
-        again = box.addButton("Try again", role.AcceptRole)
-        lose = box.addButton("Close and lose them", role.DestructiveRole)
-        stay = box.addButton("Stay", role.RejectRole)
-        box.setDefaultButton(stay)
-        box.setEscapeButton(stay)
+        box = Question("Close Opsin", "Some labels are not saved yet.", self.sentence, self.window)
+        again = box.add("Try again", QMessageBox.ButtonRole.AcceptRole)
+        lose = box.add("Close without them", QMessageBox.ButtonRole.DestructiveRole, "danger")
+        box.add_stay("Stay")
 
         def answer(button: object) -> None:
             if button is again:

@@ -244,7 +244,7 @@ def test_closing_with_unsaved_labels_asks_and_trying_again_saves_them(full, fold
 def test_closing_without_saving_is_possible(full):
     full.close()
     box = next(d for d in full._dialogs if isinstance(d, QMessageBox))
-    next(b for b in box.buttons() if b.text() == "Close and lose them").click()
+    next(b for b in box.buttons() if b.text() == "Close without them").click()
     assert not full.isVisible() and full.workspace is None
 
 
@@ -408,6 +408,18 @@ def test_a_full_disk_while_training_is_one_sentence_and_the_run_goes_on_when_the
     qtbot.waitUntil(lambda: second.final and not window.jobs.busy, timeout=40_000)
     assert second.state == "done", "\n".join(second.log)
     assert "round 0: first batch" not in "\n".join(second.log), "round 0 is not trained again"
+
+
+def test_a_run_folder_that_cannot_be_made_is_said_beside_the_button(opened, qtbot):
+    runs = opened.workspace.folder / "runs"
+    runs.rmdir()
+    runs.write_text("a file where the folder was")
+    opened.room.show_tab("train")
+    panel = opened.room.panel("train")
+    QTest.mouseClick(panel.train, LEFT)
+    assert not opened.jobs.jobs
+    assert panel.problem.text().startswith("No run folder can be made in ")
+    qtbot.waitUntil(panel.problem.isVisible)
 
 
 def test_a_worker_that_dies_at_its_start_is_a_failed_run_with_one_sentence(opened, qtbot, monkeypatch, tmp_path):
