@@ -416,10 +416,10 @@ def test_a_run_folder_that_cannot_be_made_is_said_beside_the_button(opened, qtbo
     runs.write_text("a file where the folder was")
     opened.room.show_tab("train")
     panel = opened.room.panel("train")
+    qtbot.waitUntil(panel.train.isVisible)
     QTest.mouseClick(panel.train, LEFT)
     assert not opened.jobs.jobs
-    assert panel.problem.text().startswith("No run folder can be made in ")
-    qtbot.waitUntil(panel.problem.isVisible)
+    assert panel.problem.text().startswith("No run folder can be made in ") and panel.problem.isVisible()
 
 
 def test_a_worker_that_dies_at_its_start_is_a_failed_run_with_one_sentence(opened, qtbot, monkeypatch, tmp_path):
