@@ -37,8 +37,19 @@ def small_map(heat: TilePyramid) -> tuple[np.ndarray, int]:
     The level of the heat map at 1/32 of level 0, or its finest one where that is coarser.
     """
     level = min(heat.levels - 1, max(0, (SMALL // heat.base).bit_length() - 1))
-    values = heat.region(level, 0, 0, *heat.level_size(level)).astype(np.float32)
-    return np.rint(np.maximum(values - 1, 0) * (255 / 254)).astype(np.uint8), heat.base << level
+    values, step = heat.region(level, 0, 0, *heat.level_size(level)), heat.base << level
+    while step < SMALL:  # the pyramid of a small slide ends earlier
+        values, step = _halved(values), step * 2
+    return np.rint(np.maximum(values.astype(np.float32) - 1, 0) * (255 / 254)).astype(np.uint8), step
+
+
+def _halved(values: np.ndarray) -> np.ndarray:
+    """Return the next level of a heat map: a pixel is the rounded mean of those of its four that were computed."""
+    height, width = values.shape
+    padded = np.pad(values, ((0, height % 2), (0, width % 2))).astype(np.float32)
+    four = padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2).transpose(0, 2, 1, 3).reshape(-1, 4)
+    mean = four.sum(1) / np.maximum((four > 0).sum(1), 1)
+    return np.rint(mean).astype(np.uint8).reshape(padded.shape[0] // 2, padded.shape[1] // 2)
 
 
 def add_pixels(
