@@ -101,7 +101,7 @@ class Banner(QFrame):
         copy.setToolTip("Copy the message and its details")
         copy.setVisible(kind in ("error", "warning"))
         close = QToolButton()
-        close.setIcon(theme.icon("close"))
+        self._close_button = close
         close.setToolTip("Dismiss")
         close.setAccessibleName("Dismiss message")
         self.trace = QPlainTextEdit(details)
@@ -157,6 +157,8 @@ class Banner(QFrame):
         """Draw the icon in the colours of the theme in use."""
         c = theme.colors()
         tint = {"error": c.error, "warning": c.warning}.get(self.kind, c.accent)
+        self._close_button.setIcon(theme.icon("close"))
+        self._close_button.setIconSize(QSize(theme.px(theme.ICON), theme.px(theme.ICON)))
         self._icon.setPixmap(theme.pixmap(ICONS[self.kind], theme.px(18), tint))
 
     def _say(self) -> None:

@@ -424,6 +424,7 @@ class MainWindow(QMainWindow):
         for number in range(1, 10):
             c = self.commands._class_of(number)
             self.book[f"class.{number}"].setText(c.name if c is not None else f"Class {number}")
+            self.book[f"class.{number}"].setVisible(c is not None)
 
     def show_dialog(self, dialog: QDialog) -> None:
         """Open a dialog without stopping the window."""

@@ -105,3 +105,13 @@ def test_a_slider_has_a_round_knob_at_every_text_size(qapp):
         margin = -int(values["margin"].split()[0].removesuffix("px"))
         assert int(values["border-radius"].removesuffix("px")) == knob / 2
         assert abs(groove + 2 * margin - knob) <= 1, "as high as wide"
+
+
+def test_the_menu_names_only_classes_that_there_are(opened):
+    names = [opened.book[f"class.{n}"].text() for n in range(1, 10) if opened.book[f"class.{n}"].isVisible()]
+    assert names == [c.name for c in opened.workspace.classes]
+    opened.room.annotations.add_class()
+    assert opened.book["class.4"].isVisible()
+    assert not opened.book["class.5"].isVisible()
+    opened.commands.select_class(4)
+    assert opened.model.label == opened.workspace.classes[3].value
