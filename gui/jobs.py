@@ -167,6 +167,7 @@ class JobQueue(QObject):
             assert isinstance(wishes, Wishes)
             if mode == "detach" or process is None:
                 wishes.detach()
+                self._warm = {device: other for device, other in self._warm.items() if other is not process}
             elif mode == "stop":
                 job.stop()
             else:

@@ -302,9 +302,10 @@ def test_closing_ends_a_process_that_does_not_answer(jobs, qtbot):
     assert job.state == "stopped"
 
 
-def test_closing_by_detaching_leaves_the_run_going(jobs, qtbot, tmp_path):
+@pytest.mark.parametrize("verb", ["train", "predict"])
+def test_closing_by_detaching_leaves_the_run_going(jobs, qtbot, tmp_path, verb):
     trace = tmp_path / "trace"
-    job = jobs.submit(spec("until asked", touch=str(trace)))
+    job = jobs.submit(spec("until asked", verb, touch=str(trace)))
     until(qtbot, lambda: job.done > 1)
     jobs.close("detach")
     process = psutil.Process(pid_of(job))
