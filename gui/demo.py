@@ -375,12 +375,12 @@ class _Demo(Hands):
         if show:
             self.open(next(item.id for item in tests if item.label == "positive"))
             window.model.fit()
+            window.room.view.wait_painted(30.0)
             panel.predictor.predict_this.click()
             job = window.jobs.jobs[-1]
-            self.until(lambda: job.final or job.done > 0, "see the heat map grow", PATIENCE)
-            self.picture(
-                "growing", "The heat map is drawn while it is computed, tile by tile, nearest to the view first."
-            )
+            self.until(lambda: job.final or (job.done > 0 and window.model.overlays), "see the heat map grow", PATIENCE)
+            words = "The heat map is drawn while it is computed, tile by tile, nearest to the view first."
+            self.picture("growing", words, now=True)
             self.until(lambda: job.final, "predict the open slide", PATIENCE)
             self.require(job.state == "done", f"the prediction ended as {job.state}: {job.error}")
         job = panel.predict([item.id for item in tests])

@@ -111,14 +111,15 @@ class Hands:
             self.require(time.monotonic() < end, f"it took longer than {seconds:.0f} s to {what}")
             self.spin(0.03)
 
-    def picture(self, name: str, text: str, widget: Any = None) -> None:
-        """Take a picture of the window, or of a dialog, when all that is in sight is sharp."""
-        self.spin(0.4)
-        while self.window.banners.dismiss():  # what was said about an earlier step
-            pass
-        self.spin(0.1)
+    def picture(self, name: str, text: str, widget: Any = None, now: bool = False) -> None:
+        """Take a picture of the window, or of a dialog, when all that is in sight is sharp, or just as it is `now`."""
+        if not now:
+            self.spin(0.4)
+            while self.window.banners.dismiss():  # what was said about an earlier step
+                pass
+            self.spin(0.1)
         room = self.window.room
-        if room is not None and room.view.isVisible() and self.window.model.slide is not None:
+        if not now and room is not None and room.view.isVisible() and self.window.model.slide is not None:
             self.require(room.view.wait_painted(30.0), "the slide did not become sharp within 30 s")
         self.report.add_picture((widget or self.window).grab(), name, text)
 
