@@ -130,6 +130,8 @@ class RunCard(QFrame):
 
         layout.addWidget(self._make_buttons())
         layout.addWidget(self._make_question())
+        for widget in (self.offer, self.resume, self.pause, self.stop, self.cancel):
+            widget.hide()  # until a job says what can be asked of it
         self.loss = CurvePlot("Loss")
         self.other_losses = CurvePlot("Other losses")
         self.metrics = CurvePlot("Metrics", unit_range=True)

@@ -83,6 +83,10 @@ class SlideBar(QFrame):
         self._narrow = None
         self._fit()
 
+    def minimumSizeHint(self) -> QSize:
+        """What is left when all that can be hidden is hidden: the bar must never hold the slide wider than that."""
+        return QSize(theme.px(240), super().minimumSizeHint().height())
+
     def resizeEvent(self, event: Any) -> None:
         super().resizeEvent(event)
         self._fit()

@@ -35,6 +35,13 @@ from .texts import ErrorLabel, MutedLabel, heading
 from .theme import px
 
 DEFAULTS = "published values"
+PRESETS = {
+    "paper": "Preset paper: the settings as published; for a large GPU.",
+    "workstation": "Preset workstation: the published network on one GPU, overnight.",
+    "quick": "Preset quick: a small network, minutes on two processor cores.",
+    "tiny": "Preset tiny: seconds, to try the controls; what it learns means nothing.",
+}
+"""What the presets that every method has are for (see `resources/recipes`)."""
 
 
 class TrainingPanel(QWidget):
@@ -161,8 +168,6 @@ class TrainingPanel(QWidget):
         if not name or (self._method is not None and self._method.name == name):
             return
         self._method = get_method(name)
-        paper = self._method.paper
-        self.about.setText(f"{self._method.title} ({'arXiv ' if paper[:4].isdigit() else ''}{paper})")
         if self.form is not None:
             self._form_place.removeWidget(self.form)
             self.form.deleteLater()
@@ -172,7 +177,9 @@ class TrainingPanel(QWidget):
         presets = self._method.presets()
         self.preset.blockSignals(True)
         self.preset.clear()
-        self.preset.addItems(presets or [DEFAULTS])
+        for name in presets or [DEFAULTS]:
+            self.preset.addItem(name)
+            self.preset.setItemData(self.preset.count() - 1, PRESETS.get(name, ""), Qt.ItemDataRole.ToolTipRole)
         first = next((name for name in ("quick", "workstation") if name in presets), "")
         self.preset.setCurrentIndex(max(0, self.preset.findText(first)))
         self.preset.blockSignals(False)
@@ -187,6 +194,9 @@ class TrainingPanel(QWidget):
             self.problem.say(str(error))
             return
         self.form.set_value(recipe)
+        paper = self._method.paper
+        about = f"{self._method.title} ({'arXiv ' if paper[:4].isdigit() else ''}{paper})."
+        self.about.setText("\n".join(part for part in (about, PRESETS.get(name, "")) if part))
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)

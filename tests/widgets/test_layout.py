@@ -158,3 +158,39 @@ def test_the_panel_of_results_lists_what_lies_over_the_slide(workspace, fake_job
     assert not panel.no_layers.isVisible()
     model.remove_overlay("pseudo labels, round 1")
     qtbot.waitUntil(panel.no_layers.isVisible)
+
+
+def test_a_card_without_a_job_takes_no_room_for_buttons(fake_jobs, workspace, qtbot):
+    panel = RunPanel(workspace, fake_jobs)
+    qtbot.addWidget(panel)
+    assert panel.minimumSizeHint().width() < theme.px(330)
+    assert not panel.card.stop.isVisibleTo(panel.card)
+
+
+def test_the_bar_lets_the_slide_become_narrow(qtbot, size):
+    bar = SlideBar(SlideViewModel())
+    host = QWidget()
+    qtbot.addWidget(host)
+    column = QVBoxLayout(host)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.addWidget(bar)
+    host.show()
+    for width in (1000, 500, 400, 260, 1000):
+        host.resize(theme.px(width), 100)
+        qtbot.waitUntil(lambda width=width: bar.width() == theme.px(width))
+        qtbot.wait(0)
+        shown = [w for w in (bar.label, bar.split, bar.outlined, bar.adjust, bar.fit) if w.isVisible()]
+        rights = [w.geometry().right() for w in shown]
+        lefts = [w.geometry().left() for w in shown]
+        assert all(left > right for left, right in zip(lefts[1:], rights)), "nothing lies on anything else"
+        assert rights[-1] <= bar.width()
+        assert bar.adjust in shown and bar.fit in shown and bar.label in shown
+
+
+def test_a_preset_says_what_it_is_for(workspace, fake_jobs, qtbot):
+    panel = TrainingPanel(workspace, fake_jobs)
+    qtbot.addWidget(panel)
+    for name in ("quick", "paper", "workstation", "tiny"):
+        panel.preset.setCurrentText(name)
+        assert f"Preset {name}: " in panel.about.text()
+        assert panel.about.text().startswith(panel._method.title)
