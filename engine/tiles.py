@@ -159,8 +159,11 @@ class TilePyramid:
                     connection.executescript(f"BEGIN; {cls.schema} COMMIT;")
                     rows = [(key, str(value)) for key, value in facts.items()]
                     connection.executemany("INSERT INTO meta VALUES(?, ?)", rows)
-                finally:
+                except sqlite3.Error:
                     connection.close()
+                    remove_companions(temporary)
+                    raise
+                connection.close()
                 remove_companions(path)
         except sqlite3.Error as error:
             raise LabelError(f"{path} cannot be written: {error}.") from None

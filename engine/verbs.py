@@ -125,7 +125,7 @@ def _claim(folder: Path, verb: str, resume: bool) -> None:
     if alive(record):
         raise RunError(f"Another process ({record['pid']}) is working on the run in {folder}; stop it first.")
     if verb == "train" and not resume:
-        raise RunError(f"{folder} already holds a run ({record.get('state')}); resume it or choose a new folder.")
+        raise RunError(f"{folder} already holds a run ({_state(record)}); resume it or choose a new folder.")
     if verb == "train" and record.get("state") == "done":
         raise RunError(f"The run in {folder} is finished; there is nothing to resume.")
 
@@ -139,6 +139,12 @@ def alive(record: dict[str, Any]) -> bool:
         return abs(process.create_time() - record["process_started"]) < 2 and process.pid != os.getpid()
     except (psutil.Error, KeyError, ValueError, OverflowError):  # the last two: no number of a process
         return False
+
+
+def _state(record: dict[str, Any]) -> str:
+    """In words, for a run that nobody works on."""
+    state = str(record.get("state", ""))
+    return state if state in FINAL else "interrupted"
 
 
 def _process() -> dict[str, Any]:
@@ -237,7 +243,8 @@ def _predict(method: Method, arguments: dict[str, Any], run: Run) -> dict[str, A
             done.append(str(path))
         except OpsinError as error:
             failed.append({"input": str(path), "error": str(error)})
-            run.message(str(error), "warning" if len(inputs) > 1 else "error")
+            if len(inputs) > 1:  # a single one fails the job, which says so
+                run.message(str(error), "warning")
         run.emit("item", done=number + 1, total=len(inputs), **info)
     if run.folder is not None and rows:
         _write_table(run.folder / "scores.csv", rows)

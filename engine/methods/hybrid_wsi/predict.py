@@ -10,6 +10,7 @@ import numpy as np
 
 from ...checkpoints import Checkpoint
 from ...data.slides import open_slide
+from ...files import remove_companions
 from ...results import Heatmap, Result, SlideScore
 from ...runs import Run
 from ...tiles import TilePyramid
@@ -25,6 +26,7 @@ def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: R
     """Yield a `Heatmap` and a `SlideScore` for the slide at `sample`.
 
     The map is written to ``<run folder>/<item or stem>.heat`` (a temporary folder without one), the score beside it as JSON.
+    When the user stops it, the part of the map that was computed stays, and there is no score; when it fails nothing stays.
     """
     trained = unpack(checkpoint)
     recipe = trained.recipe
@@ -36,31 +38,36 @@ def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: R
             run.message(scale.warning, "warning")
         stem = options.item or Path(sample).stem
         path = folder / f"{stem}.heat"
-        for end in ("", "-wal", "-shm"):
-            path.with_name(path.name + end).unlink(missing_ok=True)
+        _remove(path)
         base = options.base or map_base(scale, trained.patch.stride)
         heatmap = Heatmap(path, "Probability", options.threshold)
-        with TilePyramid.create(
-            path, slide.width, slide.height, base=base, reduce="mean", meta={"kind": "heat"}
-        ) as pyramid:
-            run.preview(heatmap, "heat map", slide=str(sample), item=options.item)
-            heat = predict_slide(
-                trained.patch,
-                slide,
-                scale,
-                run,
-                overlap=options.overlap,
-                batch=options.batch,
-                precision=options.precision,
-                heatmap=heatmap,
-                pyramid=pyramid,
-                view=options.view,
-                prepared=for_inference(trained.patch, run.device),
-            )
-            area = positive_area(pyramid, options.threshold, slide.mpp)
+        try:
+            with TilePyramid.create(
+                path, slide.width, slide.height, base=base, reduce="mean", meta={"kind": "heat"}
+            ) as pyramid:
+                run.preview(heatmap, "heat map", slide=str(sample), item=options.item)
+                heat = predict_slide(
+                    trained.patch,
+                    slide,
+                    scale,
+                    run,
+                    overlap=options.overlap,
+                    batch=options.batch,
+                    precision=options.precision,
+                    heatmap=heatmap,
+                    pyramid=pyramid,
+                    view=options.view,
+                    prepared=for_inference(trained.patch, run.device),
+                )
+                area = positive_area(pyramid, options.threshold, slide.mpp)
+        except BaseException:
+            _remove(path)
+            raise
         if heat.skipped:
             run.message(f"{Path(sample).name}: {heat.skipped} tiles could not be read and were left out.", "warning")
         yield heatmap
+        if run.stopping:
+            return
         count = options.K or recipe.K
         best = heat.top(count)
         score, source = heat.mean_of_maxima(count), "mean of the K tile maxima"
@@ -77,6 +84,12 @@ def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: R
         answer.path = folder / f"{stem}.score.json"
         answer.save(answer.path)
     yield answer
+
+
+def _remove(path: Path) -> None:
+    """Remove a heat map and what SQLite keeps beside it."""
+    path.unlink(missing_ok=True)
+    remove_companions(path)
 
 
 def positive_area(pyramid: TilePyramid, threshold: float, mpp: float | None) -> float | None:
