@@ -154,28 +154,30 @@ def test_the_open_slide_vanishes_and_its_labels_stay(opened, qtbot, folder):
 POLYGON = '{"type":"FeatureCollection","features":[{"type":"Feature","geometry":{"type":"Polygon","coordinates":%s}}]}'
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("cut.xml", b"<ASAP_Annotations><Annotations><Annot"),
-        ("other.xml", b"<html></html>"),
-        ("numbers.xml", b'<ASAP_Annotations><Annotations><Annotation Name="a" Type="Polygon" PartOfGroup="Tumor"><Coordinates>'
-         b'<Coordinate Order="0" X="here" Y="1"/></Coordinates></Annotation></Annotations></ASAP_Annotations>'),
-        ("cut.geojson", POLYGON[:60].encode()),
-        ("noise.geojson", bytes(range(256))),
-        ("list.json", b"[1, 2, 3]"),
-        ("words.geojson", (POLYGON % '"here"').encode()),
-        ("empty.geojson", b""),
-    ],
-)  # fmt: skip
-def test_malformed_annotations_dropped_on_the_window_change_no_label(opened, tmp_path, qtbot, name, content):
+MALFORMED = {
+    "cut.xml": b"<ASAP_Annotations><Annotations><Annot",
+    "other.xml": b"<html></html>",
+    "numbers.xml": b'<ASAP_Annotations><Annotations><Annotation Name="a" Type="Polygon" PartOfGroup="Tumor"><Coordinates>'
+    b'<Coordinate Order="0" X="here" Y="1"/></Coordinates></Annotation></Annotations></ASAP_Annotations>',
+    "cut.geojson": POLYGON[:60].encode(),
+    "noise.geojson": bytes(range(256)),
+    "list.json": b"[1, 2, 3]",
+    "words.geojson": (POLYGON % '"here"').encode(),
+    "empty.geojson": b"",
+}
+
+
+def test_malformed_annotations_dropped_on_the_window_change_no_label(opened, tmp_path, qtbot):
     before = painted(opened)
-    steps = opened.model.labels.undo_text
-    (tmp_path / name).write_bytes(content)
-    drop(opened, tmp_path / name)
-    assert name in said(opened, qtbot)
-    assert not opened._dialogs, "nothing is asked about a file that holds nothing"
-    assert np.array_equal(labels_of(opened), before) and opened.model.labels.undo_text == steps
+    for name, content in MALFORMED.items():
+        (tmp_path / name).write_bytes(content)
+        drop(opened, tmp_path / name)
+        assert name in said(opened, qtbot)
+        assert not opened._dialogs, "nothing is asked about a file that holds nothing"
+        assert np.array_equal(labels_of(opened), before)
+    assert opened.commands.lacking("undo") == ""
+    opened.commands.undo()
+    assert not labels_of(opened).any() and not opened.model.labels.can_undo, "no step was added"
 
 
 # ---- labels that cannot be saved ---------------------------------------------------------------------------------------
@@ -390,7 +392,7 @@ def test_a_full_disk_while_training_is_one_sentence_and_the_run_goes_on_when_the
     panel = window.room.panel("train")
     panel.preset.setCurrentText("tiny")
     panel.device.setCurrentIndex(panel.device.findData("cpu"))
-    panel.form.change(rounds=1)
+    panel.form.change(rounds=1, stage2=False)
     QTest.mouseClick(panel.train, LEFT)
     (job,) = window.jobs.jobs
     card = window.room.panel("runs").card
