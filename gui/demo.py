@@ -378,7 +378,7 @@ class _Demo(Hands):
             window.room.view.wait_painted(30.0)
             panel.predictor.predict_this.click()
             job = window.jobs.jobs[-1]
-            self.until(lambda: job.final or (job.done > 0 and window.model.overlays), "see the heat map grow", PATIENCE)
+            self.until(lambda: job.final or 0 < 0.4 * job.total <= job.done, "see the heat map grow", PATIENCE)
             words = "The heat map is drawn while it is computed, tile by tile, nearest to the view first."
             self.picture("growing", words, now=True)
             self.until(lambda: job.final, "predict the open slide", PATIENCE)
