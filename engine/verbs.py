@@ -136,6 +136,8 @@ def alive(record: dict[str, Any]) -> bool:
         return False
     try:
         process = psutil.Process(record["pid"])
+        if process.status() == psutil.STATUS_ZOMBIE:  # ended, but whoever started it has not asked yet
+            return False
         return abs(process.create_time() - record["process_started"]) < 2 and process.pid != os.getpid()
     except (psutil.Error, KeyError, ValueError, OverflowError):  # the last two: no number of a process
         return False

@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QByteArray, QEvent, Qt, QTimer
 from qtpy.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence, QShortcut
-from qtpy.QtWidgets import (
-    QApplication,
-    QDialog,
-    QMainWindow,
-    QStackedWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QApplication, QDialog, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
 from ..engine.errors import LabelError, OpsinError
 from ..widgets import theme

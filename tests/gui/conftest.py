@@ -84,3 +84,39 @@ def opened(window, folder, qtbot):
     window.open_workspace(folder)
     qtbot.waitUntil(lambda: window.item is not None)
     return window
+
+
+@pytest.fixture
+def tiny(window, tiny_workspace, qtbot):
+    """The window with the tiny workspace and its last slide, which has a lesion, open."""
+    window.open_workspace(tiny_workspace)
+    window.open_item(window.workspace.items()[3].id)
+    qtbot.waitUntil(lambda: window.item is not None and window.item.name == "slide_3")
+    yield window
+    if window.jobs is not None:
+        for job in window.jobs.running:
+            job.kill()
+
+
+@pytest.fixture
+def network(tiny_workspace):
+    """A network in the tiny workspace, as a finished training leaves it; untrained, but it says different things."""
+    import torch
+
+    from opsin.engine.method import get_method
+    from opsin.engine.methods.hybrid_wsi.model import build
+    from opsin.engine.methods.hybrid_wsi.published import pack
+    from opsin.engine.runs import Run, new_folder
+    from opsin.engine.verbs import CHECKPOINT
+
+    recipe = get_method("hybrid_wsi").recipe("tiny").changed(["stage2=false", "tile=64"])
+    torch.manual_seed(0)
+    model = build(recipe)
+    model.fc.weight.data *= 40
+    folder = new_folder(tiny_workspace / "runs", "hybrid_wsi")
+    run = Run(folder)
+    run.describe(method="hybrid_wsi", verb="train", preset="tiny", device="cpu", data=str(tiny_workspace), metrics={})
+    run.set_state("done")
+    run.close()
+    pack(recipe, model, None, round=0).save(folder / CHECKPOINT)
+    return folder

@@ -367,6 +367,14 @@ def test_a_run_left_going_is_followed_and_can_be_ended(jobs, qtbot, tmp_path, sl
     assert json.loads((folder / "run.json").read_text())["state"] == "stopped"
 
 
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="the system keeps no entries of ended processes")
+def test_a_process_that_ended_and_was_not_asked_after_is_not_alive(tmp_path, sleeper):
+    write_run(tmp_path / "run", psutil.Process(sleeper.pid), "running", EVENTS)
+    os.kill(sleeper.pid, 9)
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)  # it has ended; its entry stays
+    assert state_of(json.loads((tmp_path / "run" / "run.json").read_text())) == "interrupted"
+
+
 def test_a_run_whose_process_died_is_interrupted(tmp_path, sleeper):
     folder = tmp_path / "run"
     write_run(folder, psutil.Process(sleeper.pid), "running", EVENTS)
