@@ -6,6 +6,7 @@ What was set and not touched is returned as it was set, whatever the number of d
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -16,7 +17,9 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFileDialog,
+    QGridLayout,
     QHBoxLayout,
+    QLabel,
     QLineEdit,
     QSizePolicy,
     QSpinBox,
@@ -83,6 +86,23 @@ class QuietComboBox(QComboBox):
             super().wheelEvent(event)
         else:
             event.ignore()
+
+
+def combo_grid(combos: Mapping[str, QComboBox]) -> QGridLayout:
+    """Return combo boxes one under the other, each after its label; "&" in a label marks its key."""
+    grid = QGridLayout()
+    grid.setHorizontalSpacing(8)
+    grid.setVerticalSpacing(8)
+    grid.setColumnMinimumWidth(0, px(64))
+    grid.setColumnStretch(1, 1)
+    for row, (text, combo) in enumerate(combos.items()):
+        label = QLabel(text)
+        label.setBuddy(combo)
+        grid.addWidget(label, row, 0)
+        grid.addWidget(combo, row, 1)
+        combo.setAccessibleName(text.replace("&", ""))
+        combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    return grid
 
 
 class Editor(QWidget):

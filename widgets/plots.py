@@ -151,6 +151,10 @@ class CurvePlot(QWidget):
         self._plot.getPlotItem().setContentsMargins(0, 4, 4, 0)
         if self._unit_range:
             self._plot.setYRange(0, 1, padding=0.05)
+        if self._points:
+            # rounds are whole numbers, and a single one wants room at both sides
+            self._plot.getAxis("bottom").setTickSpacing(1, 1)
+            self._plot.getPlotItem().getViewBox().setLimits(minXRange=2)
         self.layout().addWidget(self._plot, 1)
         self._recolor()
 

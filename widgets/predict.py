@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QGridLayout,
     QHBoxLayout,
-    QLabel,
     QProgressBar,
     QPushButton,
     QSizePolicy,
@@ -24,12 +22,11 @@ from ..engine.method import get_method, method_names
 from ..engine.verbs import CHECKPOINT
 from .background import Relay
 from .buttons import Disclosure
-from .editors import QuietComboBox
+from .editors import QuietComboBox, combo_grid
 from .forms import SettingsForm
 from .run_card import duration
 from .runs import short_time
 from .texts import ErrorLabel, MutedLabel
-from .theme import px
 
 if TYPE_CHECKING:
     from .slide.model import SlideViewModel
@@ -65,20 +62,8 @@ class PredictBox(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(8)
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(8)
-        grid.setVerticalSpacing(8)
-        grid.setColumnStretch(1, 1)
         self.run, self.device = QuietComboBox(), QuietComboBox()
-        for row, (text, combo) in enumerate((("&Network", self.run), ("&Device", self.device))):
-            label = QLabel(text)
-            label.setMinimumWidth(px(64))
-            label.setBuddy(combo)
-            grid.addWidget(label, row, 0)
-            grid.addWidget(combo, row, 1)
-            combo.setAccessibleName(text.replace("&", ""))
-            combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        column.addLayout(grid)
+        column.addLayout(combo_grid({"&Network": self.run, "&Device": self.device}))
         self.run.currentIndexChanged.connect(lambda _: self._run_changed())
         row_ = QHBoxLayout()
         row_.setSpacing(8)

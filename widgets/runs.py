@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, Qt, QTimer, QUrl, Signal
+from qtpy.QtCore import QItemSelectionModel, QModelIndex, Qt, QTimer, QUrl, Signal
 from qtpy.QtGui import QColor, QDesktopServices, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -36,6 +36,7 @@ from .background import Relay, in_background
 from .buttons import IconButton
 from .run_card import STATE_WORDS, RunCard, state_color
 from .scrolling import PanelScroll
+from .tables import RowsModel
 from .texts import ErrorLabel, MutedLabel
 
 COLUMNS = ("Started", "Preset", "State", "Result", "Method")
@@ -103,28 +104,11 @@ class RunRow:
         return command_line(self.job.spec.plain()) if self.job is not None else ""
 
 
-class RunsModel(QAbstractTableModel):
+class RunsModel(RowsModel):
     """The rows for a table view; row 0 is the newest."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: list[RunRow] = []
-
-    def set_rows(self, rows: list[RunRow]) -> None:
-        self.beginResetModel()
-        self.rows = rows
-        self.endResetModel()
-
-    def rowCount(self, parent: QModelIndex | None = None) -> int:
-        return 0 if parent is not None and parent.isValid() else len(self.rows)
-
-    def columnCount(self, parent: QModelIndex | None = None) -> int:
-        return len(COLUMNS)
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            return COLUMNS[section]
-        return None
+    columns = COLUMNS
+    rows: list[RunRow]
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         row = self.rows[index.row()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QRectF, QSortFilterProxyModel, Qt, Signal
+from qtpy.QtCore import QModelIndex, QRectF, QSortFilterProxyModel, Qt, Signal
 from qtpy.QtGui import QBrush, QColor, QPainter, QResizeEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from .slidelist import SPLIT_TEXT
+from .tables import RowsModel
 from .theme import colors, px, text_scale, theme_changed
 
 COLUMNS = ("Slide", "Score", "Label", "Verdict", "Split", "Scored by")
@@ -45,34 +46,17 @@ class ScoreRow:
         return "right" if (self.score >= threshold) == (self.label == "positive") else "wrong"
 
 
-class ScoreModel(QAbstractTableModel):
+class ScoreModel(RowsModel):
     """Rows for the view; `SORT` gives what a column is sorted by."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: list[ScoreRow] = []
-        self.threshold = 0.5
-
-    def set_rows(self, rows: list[ScoreRow]) -> None:
-        self.beginResetModel()
-        self.rows = rows
-        self.endResetModel()
+    columns = COLUMNS
+    rows: list[ScoreRow]
+    threshold = 0.5
 
     def set_threshold(self, threshold: float) -> None:
         self.threshold = threshold
         if self.rows:
             self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, len(COLUMNS) - 1))
-
-    def rowCount(self, parent: QModelIndex | None = None) -> int:
-        return 0 if parent is not None and parent.isValid() else len(self.rows)
-
-    def columnCount(self, parent: QModelIndex | None = None) -> int:
-        return len(COLUMNS)
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            return COLUMNS[section]
-        return None
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         row, column = self.rows[index.row()], COLUMNS[index.column()]

@@ -11,12 +11,10 @@ from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import (
     QApplication,
     QFrame,
-    QGridLayout,
     QHBoxLayout,
     QLabel,
     QLineEdit,
     QPushButton,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -28,11 +26,10 @@ from ..engine.method import Method, get_method, method_names
 from ..engine.runs import plain
 from .background import Relay
 from .buttons import IconButton
-from .editors import QuietComboBox
+from .editors import QuietComboBox, combo_grid
 from .forms import SettingsForm
 from .scrolling import PanelScroll
 from .texts import ErrorLabel, MutedLabel, heading
-from .theme import px
 
 DEFAULTS = "published values"
 PRESETS = {
@@ -84,22 +81,8 @@ class TrainingPanel(QWidget):
         column = QVBoxLayout(inside)
         column.setContentsMargins(12, 12, 12, 12)
         column.setSpacing(8)
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(8)
-        grid.setVerticalSpacing(8)
-        grid.setColumnMinimumWidth(0, px(64))
-        grid.setColumnStretch(1, 1)
         self.method, self.preset, self.device = QuietComboBox(), QuietComboBox(), QuietComboBox()
-        for row, (text, combo) in enumerate(
-            (("&Method", self.method), ("&Preset", self.preset), ("&Device", self.device))
-        ):
-            label = QLabel(text)
-            label.setBuddy(combo)
-            grid.addWidget(label, row, 0)
-            grid.addWidget(combo, row, 1)
-            combo.setAccessibleName(text.replace("&", ""))
-            combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        column.addLayout(grid)
+        column.addLayout(combo_grid({"&Method": self.method, "&Preset": self.preset, "&Device": self.device}))
         self.about = MutedLabel(wrap=True)
         column.addWidget(self.about)
 
