@@ -34,6 +34,7 @@ def setting(
     unit: str = "",
     group: str = "General",
     advanced: bool = False,
+    unless: str = "",
     **limits: Any,
 ) -> Any:
     """Return a pydantic field that carries what a form, the command line and the YAML file need.
@@ -45,9 +46,10 @@ def setting(
     unit : shown behind the number, e.g. ``"px"``, ``"µm/px"``.
     group : heading in the form under which the setting stands.
     advanced : hidden in the form until the user asks for all settings.
+    unless : name of another setting that takes this one's place where it is not None; the form shows the one in force.
     limits : pydantic constraints (``ge``, ``gt``, ``le``, ``lt``, ``multiple_of``).
     """
-    extra: Any = {"unit": unit, "group": group, "advanced": advanced}
+    extra: Any = {"unit": unit, "group": group, "advanced": advanced, "unless": unless}
     return Field(default, title=title, description=help, json_schema_extra=extra, validate_default=True, **limits)
 
 

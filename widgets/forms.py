@@ -162,11 +162,13 @@ class SettingsForm(QWidget):
         for name, row in self.rows.items():
             row.mark(name in changed, getattr(self._baseline, name))
             row.complain(errors.get(name, ""))
+            if row.unless:
+                row.replaced = self.rows[row.unless].replaces = self.rows[row.unless].editor.get() is not None
         self.problem.say(" ".join(text for name, text in errors.items() if name not in self.rows))
         self._arrange()
 
     def _arrange(self) -> None:
-        """Hide advanced settings, but never one that was changed or is wrong."""
+        """Hide advanced settings and those that another replaces, but never one that was changed or is wrong."""
         for box, names in self._groups:
             shown = [n for n in names if self.show_all.isChecked() or self.rows[n].important]
             for name in names:
@@ -182,6 +184,9 @@ class SettingRow:
         self.name = name
         self.title = info.title or name
         self.advanced = bool(extra.get("advanced", False))
+        self.unless = str(extra.get("unless", ""))
+        self.replaced = False
+        self.replaces = False
         self.changed = False
         self.wrong = False
         self.editor = make_editor(name, info)
@@ -216,7 +221,9 @@ class SettingRow:
 
     @property
     def important(self) -> bool:
-        return not self.advanced or self.changed or self.wrong
+        if self.replaced and not (self.changed or self.wrong):
+            return False
+        return not self.advanced or self.replaces or self.changed or self.wrong
 
     def setVisible(self, visible: bool) -> None:
         self.shown = visible

@@ -254,3 +254,19 @@ def test_every_control_says_what_it_is_for(qtbot):
             assert row.editor.field.toolTip()
             assert row.editor.field.whatsThis()
             assert row.editor.field.accessibleName()
+
+
+def test_steps_take_the_place_of_epochs(qtbot):
+    """Of two settings for one thing the one in force is shown; both when all settings are."""
+    method = get_method("hybrid_wsi")
+    form = SettingsForm(method.Recipe)
+    qtbot.addWidget(form)
+    epochs, steps = form.rows["initial_epochs"], form.rows["steps_initial"]
+    assert epochs.shown and not steps.shown
+    form.set_value(method.Recipe(steps_initial=80))
+    assert steps.shown and not epochs.shown
+    form.show_all.click()
+    assert steps.shown and epochs.shown
+    form.show_all.click()
+    form.change(initial_epochs=5.0)
+    assert steps.shown and epochs.shown, "what the user changed stays in sight"

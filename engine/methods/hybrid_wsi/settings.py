@@ -120,6 +120,7 @@ class HybridRecipe(Recipe):
         "Passes over the outlined tiles before the first round (recommended).",
         unit="epochs",
         group="Pixel training",
+        unless="steps_initial",
         gt=0,
         le=1000,
     )
@@ -150,6 +151,7 @@ class HybridRecipe(Recipe):
         "An epoch has as many samples as there are outlined tiles.",
         unit="epochs",
         group="Rounds",
+        unless="steps_round",
         gt=0,
         le=1000,
     )
