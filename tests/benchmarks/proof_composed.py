@@ -2,8 +2,9 @@
 
 Twenty slides (``wsi/composed`` of the folder in OPSIN_DATA) go into a workspace as a user would put them there: 14 to train on
 with their slide labels, the outlines (ASAP XML) of two of them imported and called complete, 6 to look at. The same small
-network is trained with and without the other twelve slides, with the same number of steps. What counts is the area under the
-ROC curve over the tissue cells of 96 px of the six slides; a cell's score is the mean of the heat map over it.
+network is trained with and without the other twelve slides, with the same number of steps. The hybrid side is the method whole:
+the slide classifier of each round selects the round by its loss on the training slides. What counts is the area under the ROC
+curve over the tissue cells of 96 px of the six slides; a cell's score is the mean of the heat map over it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from opsin.engine.workspace import Workspace
 
 RECIPE = HybridRecipe(
     network="unet", width=8, mpp=1.944, tile=96, crop=96, crop_min=64, batch_size=16, learning_rate=1e-3,
-    steps_initial=150, steps_round=150, rounds=3, stage2=False, select_round=False,
+    steps_initial=150, steps_round=150, rounds=3, K=4, stage2_epochs=16, stage2_lr=2e-3,
 )  # fmt: skip
 VARIANTS: dict[str, dict[str, Any]] = {"pixel labels only": {"pixel_labels_only": True}, "hybrid": {}}
 
