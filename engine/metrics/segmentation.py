@@ -11,17 +11,21 @@ import numpy as np
 class Overlap:
     """Running counts of pixels."""
 
-    both: int = 0
-    predicted: int = 0
-    true: int = 0
+    both: float = 0
+    predicted: float = 0
+    true: float = 0
 
     def add(self, predicted: np.ndarray, true: np.ndarray, counts: np.ndarray | None = None) -> None:
-        """Add boolean maps of one shape; where `counts` is false a pixel is left out."""
-        if counts is not None:
-            predicted, true = predicted & counts, true & counts
-        self.both += int((predicted & true).sum())
-        self.predicted += int(predicted.sum())
-        self.true += int(true.sum())
+        """Add boolean maps of one shape; where `counts` is false a pixel is left out.
+
+        `true` and `counts` may also be the share of each pixel, float in [0, 1], of which that holds; `true` <= `counts`.
+        """
+        if counts is None:
+            counts = np.ones(predicted.shape, bool)
+        true = np.minimum(true, counts)
+        self.both += float(true[predicted].sum(dtype=np.float64))
+        self.predicted += float(counts[predicted].sum(dtype=np.float64))
+        self.true += float(true.sum(dtype=np.float64))
 
     @property
     def dice(self) -> float | None:

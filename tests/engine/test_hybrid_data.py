@@ -2,8 +2,10 @@
 
 import json
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -321,9 +323,30 @@ def test_targets_at_another_resolution_agree_with_the_pixels(tmp_path):
     target = mix_of([sample], tmp_path).target("fine", Window(0, 0, 0, 256, 256), 10, 20, 160)
     at = np.floor((np.arange(64) + 0.5) * 2.5).astype(int)
     expected = (labels[np.ix_(20 + at, 10 + at)] == 1).astype(np.float32)
-    assert (target == expected).mean() > 0.97  # labels are taken from the pyramid level below: at most a pixel off
+    assert (target == expected).all()  # the level below the one that would do
     whole = mix_of([sample], tmp_path).target("fine", Window(0, 0, 0, 64, 64), 16, 8, 64)
     assert np.array_equal(whole, labels[8:72, 16:80] == 1)
+
+
+@pytest.mark.parametrize("step", [1, 1.5, 2, 3, 4, 5.3, 8])
+def test_targets_are_not_shifted_at_any_resolution(tmp_path, step):
+    """The edge of an outline stands in the target where it was drawn: on average over edges and corners of crops."""
+    side, off, rng = 64 * step, [], np.random.default_rng(0)
+    unmarked = sample_of(tmp_path, np.zeros((8, 8), np.uint8), id="a", label=1, outlined=True)
+    for edge in range(700, 716):
+        path = tmp_path / f"{edge}.labels"
+        with closing(LabelStore.create(path, 1536, 1536)) as store:
+            store.polygon([np.array([[edge, 0], [1536, 0], [1536, 1536], [edge, 1536]], float)], 1)
+            store.flush()
+        sample = replace(unmarked, labels=path)
+        mix = Mix.__new__(Mix)
+        mix.opened, mix.states, mix.recipe = Opened([sample], RECIPE), STATES, RECIPE
+        mix.opened._slides[0] = (SimpleNamespace(width=1536, height=1536, close=lambda: None), sample.open_labels())
+        with closing(mix.opened):
+            for x in edge - side / 2 + rng.random(40) * 16:
+                target = mix.target("fine", Window(0, x, 100, side, side), x, 100, side)
+                off.append((x + (target[0] == 0).sum() * step - edge) / step)
+    assert abs(np.mean(off)) < 0.06 and np.abs(off).max() < 0.8, "in pixels of the target"
 
 
 def world(tmp_path, recipe=RECIPE) -> Mix:

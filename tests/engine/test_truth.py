@@ -11,7 +11,7 @@ from opsin.engine.labels.classes import DEFAULT_CLASSES
 from opsin.engine.labels.exchange import read_annotations
 from opsin.engine.labels.store import LabelStore
 from opsin.engine.methods.hybrid_wsi.data import SlideSample, class_states
-from opsin.engine.methods.hybrid_wsi.truth import add_pixels, detections, label_file, small_map
+from opsin.engine.methods.hybrid_wsi.truth import add_pixels, detections, label_file, label_shares, small_map
 from opsin.engine.metrics.froc import SlideDetections, froc, lesions, matched
 from opsin.engine.metrics.segmentation import Overlap
 from opsin.engine.tiles import TILE, TilePyramid
@@ -129,6 +129,36 @@ def test_pixels_that_nobody_outlined_count_only_on_slides_outlined_completely(tm
     assert some.dice == pytest.approx(2 / 3) and all_of_it.iou == pytest.approx(16 * 32 / (48 * 32 + 16 * 32))
 
 
+@pytest.mark.parametrize("base", [1, 2, 8, 32, 128])
+def test_an_outline_counts_where_it_lies_whatever_the_resolution(tmp_path, base):
+    """A pixel of the map that an outline crosses counts by its share, on both sides alike: nothing is shifted."""
+    width, edge = 16 * base, 5 * base
+    for inward in {0, base // 4, base // 2, 3 * base // 4}:
+        path = tmp_path / f"{inward}.labels"
+        with closing(LabelStore.create(path, width, base)) as store:
+            sides = [(edge + inward, 11 * base + inward)]
+            store.polygons([([np.array([[a, 0], [b, 0], [b, base], [a, base]], float)], 1) for a, b in sides])
+            store.flush()
+            share = label_shares(store, STATES, base, 0, 0, 16, 1)[0, 0]
+        lost = inward / base
+        assert share.tolist() == [0] * 5 + [1 - lost] + [1] * 5 + [lost] + [0] * 4
+        p = np.zeros((1, 16))
+        p[:, 5:11] = 0.9
+        overlap = Overlap()
+        with heat_map(tmp_path / f"{inward}.heat", p, base=base) as heat:
+            add_pixels(heat, path, STATES, True, 0.5, overlap)
+        assert (overlap.both, overlap.predicted, overlap.true) == (6 - lost, 6, 6)
+
+
+def test_pixels_beyond_the_slides_edge_do_not_count(tmp_path):
+    with TilePyramid.create(tmp_path / "h.heat", 10, 4, base=4, reduce="mean", meta={"kind": "heat"}) as heat:
+        with heat.transaction():
+            heat.write(0, 0, 255)
+        overlap = Overlap()
+        add_pixels(heat, None, STATES, True, 0.5, overlap)
+    assert overlap.predicted == 2.5
+
+
 # ---- real outlines ----------------------------------------------------------------------------------------------------
 
 
@@ -166,17 +196,22 @@ def test_outlines_of_composed_slides_are_their_tumour_cells(composed, tmp_path):
     folder, entries = composed
     tumour = [entry for entry in entries if entry["label"]]
     assert len(tumour) == 10
-    overlap, area = Overlap(), 0.0
+    overlap, area, pixels, spilt = Overlap(), 0.0, 0, 0
     for entry in tumour:
         _, labels = read(folder, entry, tmp_path)
         truth = cells(entry, "t")
         with heat_map(tmp_path / f"{entry['name']}.heat", np.where(truth, 0.9, 0.1)) as heat:
             add_pixels(heat, labels, STATES, True, 0.5, overlap)
+        with closing(LabelStore.open(labels, readonly=True)) as store:
+            drawn = store.region(0, 0, 0, *store.level_size(0)) == 1
+        pixels += drawn.sum()
+        spilt += (drawn & ~np.repeat(np.repeat(truth, BASE, 0), BASE, 1)).sum()
         area += sum(shoelace(outline.rings[0]) for outline in read_annotations(labels_of(folder, entry)))
     assert overlap.predicted == sum(entry["tumour_cells"] for entry in tumour) * (96 // BASE) ** 2
-    assert overlap.both == overlap.true, "nothing is outlined beside the tumour cells"
+    assert overlap.true * BASE**2 == pixels and overlap.both * BASE**2 == pixels - spilt, "to the pixel"
+    assert spilt < 0.001 * pixels, "next to nothing is outlined beside the tumour cells"
     assert overlap.true * BASE**2 == pytest.approx(area, rel=0.01)
-    assert overlap.dice == pytest.approx(2 * overlap.true / (overlap.true + overlap.predicted)) and overlap.dice > 0.97
+    assert overlap.dice == pytest.approx(2 * overlap.both / (overlap.true + overlap.predicted)) and overlap.dice > 0.97
 
 
 def test_froc_of_composed_slides(composed, tmp_path):

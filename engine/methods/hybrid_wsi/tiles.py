@@ -349,9 +349,14 @@ class Mix:
         if labels is None:
             states = np.full((len(ys), len(xs)), UNLABELLED, np.int8)
         else:
+            # A pixel of level k stands for the one at its upper left corner, so the nearest of these is taken, not the one
+            # around the place: that would shift outlines. A level finer than needed keeps what is left below a quarter.
             step = (xs[-1] - xs[0]) / max(1, len(xs) - 1)
-            level = min(labels.levels - 1, max(0, int(math.log2(max(1.0, step)))))
-            columns, rows = (np.floor(places / (1 << level)).astype(int) for places in (xs, ys))
+            level = min(labels.levels - 1, max(0, int(math.log2(max(1.0, step))) - 1))
+            columns, rows = (
+                np.clip(np.floor((places - 0.5) / (1 << level) + 0.5), 0, side - 1).astype(int)
+                for places, side in zip((xs, ys), labels.level_size(level))
+            )
             x0, y0 = int(columns[0]), int(rows[0])
             region = labels.region(level, x0, y0, int(columns[-1]) - x0 + 1, int(rows[-1]) - y0 + 1)
             states = self.states[region[np.ix_(rows - y0, columns - x0)]]

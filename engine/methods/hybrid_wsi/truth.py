@@ -13,13 +13,14 @@ from ...labels.store import LabelStore
 from ...metrics.froc import SlideDetections, lesions, matched
 from ...metrics.segmentation import Overlap
 from ...tiles import TILE, TilePyramid
-from .data import EXCLUDED, UNLABELLED, rasterise
+from .data import EXCLUDED, rasterise
 
 if TYPE_CHECKING:
     from ...labels.classes import LabelClass
     from .data import SlideSample
 
 SMALL = 32  # level-0 px per pixel of the small map, as published
+FINE = 4  # labels are compared with a heat map at up to 2**FINE times its resolution
 
 
 def label_file(sample: SlideSample, folder: Path, classes: list[LabelClass]) -> Path | None:
@@ -55,7 +56,7 @@ def _halved(values: np.ndarray) -> np.ndarray:
 def add_pixels(
     heat: TilePyramid, labels: Path | None, states: np.ndarray, outlined: bool, threshold: float, overlap: Overlap
 ) -> None:
-    """Add the pixels of one slide to `overlap`, at the resolution of its heat map.
+    """Add the pixels of one slide to `overlap`, at the resolution of its heat map; where an outline crosses one, by its share.
 
     What is excluded does not count, nor what nobody outlined unless the slide is `outlined` completely. Places where nothing
     was computed (no tissue) count as called negative.
@@ -64,20 +65,48 @@ def add_pixels(
     width, height = heat.level_size(0)
     with ExitStack() as stack:
         store = stack.enter_context(closing(LabelStore.open(labels, readonly=True))) if labels else None
-        level = min(store.levels - 1, heat.base.bit_length() - 1) if store else 0
-        extra = heat.base >> level
         for top in range(0, height, TILE):
             for left in range(0, width, TILE):
-                w, h = min(TILE, width - left), min(TILE, height - top)
-                if store:
-                    at = (level, left * extra, top * extra, w * extra, h * extra)
-                    state = states[store.region(*at)[::extra, ::extra]]
-                else:
-                    state = np.full((h, w), UNLABELLED, np.int8)
-                counts = state != EXCLUDED
-                if not outlined:
-                    counts &= state != UNLABELLED
-                overlap.add(heat.region(0, left, top, w, h) >= least, state == 1, counts)
+                at = left, top, min(TILE, width - left), min(TILE, height - top)
+                nothing = np.zeros((3, at[3], at[2]), np.float32)
+                positive, negative, excluded = label_shares(store, states, heat.base, *at) if store else nothing
+                counts = positive + negative
+                if outlined:
+                    counts = inside(heat, *at) - excluded
+                overlap.add(heat.region(0, *at) >= least, positive, counts)
+
+
+def label_shares(
+    store: LabelStore, states: np.ndarray, base: int, left: int, top: int, width: int, height: int
+) -> np.ndarray:
+    """Return which shares of the pixels of a heat map are labelled positive, negative and excluded: float32 [3, height, width].
+
+    Such a pixel covers `base` x `base` level-0 px, a power of two. All of these are looked at, from base 32 on every second,
+    and so on: single ones, at a corner or in the middle, would shift the outlines by up to half a pixel.
+    """
+    level = min(store.levels - 1, max(0, base.bit_length() - 1 - FINE))
+    side = base >> level
+    per = max(1, TILE // side)  # pixels of the heat map that a tile of labels covers
+    found = np.zeros((3, height, width), np.float32)
+    for y in range(0, height, per):
+        for x in range(0, width, per):
+            h, w = min(per, height - y), min(per, width - x)
+            values = store.region(level, (left + x) * side, (top + y) * side, w * side, h * side)
+            alike = values.min() == values.max()
+            state = states[values[0, 0] if alike else values]
+            for place, wanted in enumerate((1, 0, EXCLUDED)):
+                share = state == wanted if alike else (state == wanted).reshape(h, side, w, side).mean((1, 3))
+                found[place, y : y + h, x : x + w] = share
+    return found
+
+
+def inside(heat: TilePyramid, left: int, top: int, width: int, height: int) -> np.ndarray:
+    """Return which shares of the pixels of a heat map lie within the slide: float32 [height, width], below 1 at its far edges."""
+    rows, columns = (
+        np.clip(whole / heat.base - np.arange(first, first + count, dtype=np.float32), 0, 1)
+        for whole, first, count in ((heat.height, top, height), (heat.width, left, width))
+    )
+    return np.outer(rows, columns).astype(np.float32)
 
 
 def detections(
@@ -95,8 +124,6 @@ def detections(
     if labels is None:
         return SlideDetections(confidence, np.zeros(len(points), int), 0)
     with closing(LabelStore.open(labels, readonly=True)) as store:
-        level = min(store.levels - 1, step.bit_length() - 1)
-        extra = step >> level
         height, width = small.shape
-        mask = states[store.region(level, 0, 0, width * extra, height * extra)[::extra, ::extra]] == 1
+        mask = label_shares(store, states, step, 0, 0, width, height)[0] >= 0.5
     return matched(points, confidence, *lesions(mask, mpp * step))
