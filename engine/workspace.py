@@ -27,7 +27,7 @@ from .files import replacing
 from .labels.classes import DEFAULT_CLASSES, LabelClass, locked_values
 from .labels.store import LabelStore
 from .runs import FINAL, new_folder, read_record
-from .slide_table import SlideLabel, Split, read_slide_table, shared_out
+from .slide_table import SlideLabel, Split, match_rows, read_slide_table, shared_out
 
 COLUMNS = "id, path, name, label, split, patient, outlined, mpp, width, height, slide_mpp, fingerprint, marked"
 
@@ -242,20 +242,24 @@ class Workspace:
         return open_slide(self.slide_path(item), mpp=item.mpp)
 
     def import_labels_csv(self, path: Path) -> tuple[int, list[str]]:
-        """Read slide labels from a table (`slide_table.py`); return how many slides were found and the rows that fit none."""
-        rows = read_slide_table(path)
-        by_name: dict[str, Item] = {}
-        for item in self.items():
-            by_name[item.name.lower()] = by_name[Path(item.path).name.lower()] = item
-        count, unknown = 0, []
-        for name, says, text in rows:
-            found = by_name.get(name.lower()) or by_name.get(Path(name).stem.lower())
-            if found is None or not says:
-                unknown.append(text)
-                continue
-            self.update(found.id, **says)
-            count += 1
-        return count, unknown
+        """Read slide labels from a table (`slide_table.py`).
+
+        Returns
+        -------
+        How many slides were found, and the rows (or words) that are not used, each with the reason.
+        """
+        slides = {item.id: (self.slide_path(item), item.name) for item in self.items()}
+        found = match_rows(read_slide_table(path), slides, Path(path).resolve().parent)
+        left = [f"{row.text} ({reason})" for row, reason in found.left]
+        count = 0
+        for id, row in found.rows.items():
+            left += [f"{row.text} ('{word}' is not known)" for word in row.unknown]
+            if row.says:
+                self.update(id, **row.says)
+                count += 1
+            elif not row.unknown:
+                left.append(f"{row.text} (it says nothing)")
+        return count, left
 
     def assign_splits(self, seed: int = 0, val: float = 0.2, test: float = 0.0) -> None:
         """Share slides out to train, val and test at random, keeping all slides of a patient together."""
@@ -392,9 +396,7 @@ class Workspace:
                 latest[item] = {**json.loads(text), "run": name, "item": item, "score": score, "time": when}
         # no score (a slide without tissue) comes last
         return sorted(
-            latest.values(),
-            key=lambda entry: -1.0 if entry["score"] is None else entry["score"],
-            reverse=True,
+            latest.values(), key=lambda entry: -1.0 if entry["score"] is None else entry["score"], reverse=True
         )
 
     def setting(self, key: str, default: Any = None) -> Any:

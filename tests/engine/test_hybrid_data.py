@@ -1,6 +1,7 @@
 """What is trained on: the layouts of folders, frozen labels, pixel states, the lists of tiles and their mix."""
 
 import json
+import re
 from collections import Counter
 from contextlib import closing
 from dataclasses import replace
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from opsin.engine.errors import RunError
@@ -102,6 +104,101 @@ def test_a_folder_with_a_table(tmp_path):
     assert (a.label, a.split, a.mpp, a.outlined) == (1, "train", 0.5, False)
     assert (b.label, b.split, b.mpp) == (0, "val", None)
     assert (c.label, c.split) == (None, None) and c.trains and not b.trains
+
+
+def tiff(path: Path, grey: int = 200) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, np.full((64, 80, 3), grey, np.uint8), tile=(64, 64), photometric="rgb")
+    return path
+
+
+@pytest.mark.parametrize("thumbnail", ["normal_001.png", "a/normal_001.jpg", "thumbs/normal_001.jpg"])
+def test_a_thumbnail_never_stands_in_for_its_slide(tmp_path, thumbnail):
+    tiff(tmp_path / "slides" / "normal_001.tif")
+    picture(tmp_path / thumbnail)
+    data = open_data(tmp_path)
+    assert [s.path for s in data.samples] == [tmp_path / "slides" / "normal_001.tif"]
+    assert f"{Path(thumbnail).name}: pictures with the name of a slide, left out" in data.describe()
+
+
+def test_a_second_copy_of_a_slide_is_left_out(tmp_path):
+    for place in ("a/x.tif", "b/x.tif"):
+        tiff(tmp_path / place)
+    data = open_data(tmp_path)
+    assert [s.path for s in data.samples] == [tmp_path / "a" / "x.tif"] and "x.tif: copies" in data.describe()
+
+
+@pytest.mark.parametrize("second", ["x.svs", "other/x.tif"])
+def test_two_slides_of_one_name_are_never_mixed_up(tmp_path, second):
+    tiff(tmp_path / "x.tif")
+    tiff(tmp_path / second, 100)
+    with pytest.raises(RunError, match=r"Two slides have the same name: .*Keep one"):
+        open_data(tmp_path)
+    (tmp_path / "labels.csv").write_text(f"path,label\nx.tif,positive\n{second},negative\n")
+    found = {s.path.relative_to(tmp_path).as_posix(): s.label for s in open_data(tmp_path).samples}
+    assert found == {"x.tif": 1, second: 0}
+
+
+def test_every_slide_has_an_id_of_its_own(tmp_path):
+    tiff(tmp_path / "tumor 1.tif", 1)
+    tiff(tmp_path / "tumor_1.tif", 2)
+    for number, folder in enumerate(("normal", "tumor")):
+        tiff(tmp_path / folder / "s.tif", number + 3)
+        asap(tmp_path / folder / "s.xml", SQUARE)
+    samples = open_data(tmp_path).samples
+    ids = [s.id for s in samples]
+    assert len(set(ids)) == len(samples) == 4 and all(re.fullmatch(r"[\w.-]+", id) for id in ids)
+    one, other = (s for s in samples if s.path.stem == "s")
+    assert (one.name, one.label, one.outlines) == ("normal/s", 0, tmp_path / "normal" / "s.xml")
+    assert (other.name, other.label, other.outlines) == ("tumor/s", 1, tmp_path / "tumor" / "s.xml")
+    tiff(tmp_path / "0.tif")  # what comes later changes nothing
+    assert set(ids) < {s.id for s in open_data(tmp_path).samples}
+
+
+def test_the_folder_closest_to_the_slide_says_its_label(tmp_path):
+    for place in ("cancer/normal/a", "normal/tumor/b", "macro/c", "1/d"):
+        picture(tmp_path / f"{place}.png")
+    assert {s.name: s.label for s in open_data(tmp_path).samples} == {"a": 0, "b": 1, "c": None, "d": None}
+
+
+def test_what_an_annotation_file_draws_says_the_label_and_its_mere_presence_nothing(tmp_path):
+    for name in "abcdef":
+        picture(tmp_path / f"{name}.png")
+    asap(tmp_path / "a.xml", SQUARE, "_0")
+    asap(tmp_path / "b.xml", SQUARE, "normal")
+    (tmp_path / "c.xml").write_text("<ASAP_Annotations><Annotations /><AnnotationGroups /></ASAP_Annotations>")
+    (tmp_path / "d.xml").write_text("<Annotations><Annotation><Regions /></Annotation></Annotations>")
+    asap(tmp_path / "e.xml", SQUARE).write_text((tmp_path / "a.xml").read_text()[:200])
+    asap(tmp_path / "f.xml", SQUARE, "normal")
+    (tmp_path / "labels.csv").write_text("slide,outlined\nf,yes\n")
+    data = open_data(tmp_path)
+    found = {
+        "a": (1, True),
+        "b": (None, False),
+        "c": (None, False),
+        "d": (None, False),
+        "e": (None, False),
+        "f": (0, True),
+    }
+    assert {s.name: (s.label, s.outlined) for s in data.samples} == found
+    snapshot = data.snapshot(tmp_path / "run", 0)
+    assert {s.name: (s.label, s.outlined) for s in snapshot.samples} == found
+    assert sorted(text[0] for text in snapshot.problems) == ["c", "d", "e"]
+
+
+def test_words_and_rows_that_are_not_used_are_told(tmp_path):
+    for name in "abcdef":
+        picture(tmp_path / f"{name}.png")
+    (tmp_path / "labels.csv").write_text(
+        "wsi,patient,label\na.png,P1,malignant\nb.png,P1,benign\nc.png,P2,1.0\nd.png,P2,Carcinoma\ne.png,P3,dubious\n"
+        "f.png,P4,tumor\nf.png,P4,normal\nzz.png,P5,tumor\n"
+    )
+    data = open_data(tmp_path)
+    assert [(s.label, s.patient) for s in data.samples] == [
+        (1, "P1"), (0, "P1"), (1, "P2"), (1, "P2"), (None, "P3"), (None, None),
+    ]  # fmt: skip
+    assert "'dubious' (1 row)" in data.describe() and "there is no such slide (zz.png)" in data.describe()
+    assert "2 rows are not used, as another row says something else of this slide (f.png, f.png)" in data.describe()
 
 
 def test_a_folder_without_slides_is_one_clear_sentence(tmp_path):

@@ -111,6 +111,49 @@ def test_labels_from_a_table(workspace, tmp_path, head):
     assert [item.split for item in workspace.items()] == (["val", "train"] if head else [None, None])
 
 
+@pytest.mark.parametrize(
+    "path", ["{0}/s.tif", "slides/{0}/s.tif", "/elsewhere/{0}/s.tif", "C:\\old\\{0}\\S.TIF", "{root}/slides/{0}/s.tif"]
+)
+def test_rows_of_a_table_reach_the_slide_whose_path_they_name(workspace, tmp_path, path):
+    folders = {name: tmp_path / "slides" / name / "s.tif" for name in ("p", "n")}
+    items = workspace.add([_picture(place, number) for number, place in enumerate(folders.values())])
+    row = [path.format(name, root=tmp_path) for name in folders]
+    (tmp_path / "t.csv").write_text(f"{row[0]},positive\n{row[1]},negative\ns.tif,positive\ns,positive\n")
+    count, unknown = workspace.import_labels_csv(tmp_path / "t.csv")
+    assert count == 2 and [workspace.item(item.id).label for item in items] == ["positive", "negative"]
+    assert unknown == [f"{name}, positive (several slides have this name)" for name in ("s.tif", "s")]
+
+
+def test_a_row_that_names_another_file_labels_no_slide(workspace, tmp_path):
+    other = _picture(tmp_path / "p" / "s.png", 1)
+    (item,) = workspace.add([_picture(tmp_path / "n" / "s.png", 2)])
+    (tmp_path / "t.csv").write_text(f"{other},positive\n")
+    assert workspace.import_labels_csv(tmp_path / "t.csv") == (0, [f"{other}, positive (there is no such slide)"])
+    (tmp_path / "t.csv").write_text("n/s.png,negative\nq/s.png,positive\n")
+    count, unknown = workspace.import_labels_csv(tmp_path / "t.csv")
+    assert count == 1 and "another row names this slide more exactly" in unknown[0]
+    assert workspace.item(item.id).label == "negative"
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_words_of_a_table_that_mean_nothing_are_told(workspace, tmp_path, mark):
+    workspace.add([_picture(tmp_path / f"{name}.png", number) for number, name in enumerate("abcde")])
+    rows = [
+        "patient,slide,split,label",
+        "p,a,training,metastasis",
+        "p,b,dev,healthy",
+        "q,c,test,perhaps",
+        "q,d,,0.0",
+        ",e,,",
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(rows).replace(",", mark))
+    count, unknown = workspace.import_labels_csv(tmp_path / "t.csv")
+    assert [(i.label, i.split, i.patient) for i in workspace.items()] == [
+        ("positive", "train", "p"), ("negative", "val", "p"), (None, "test", "q"), ("negative", None, "q"), (None, None, None),
+    ]  # fmt: skip
+    assert (count, unknown) == (4, ["q, c, test, perhaps ('perhaps' is not known)", ", e (it says nothing)"])
+
+
 def test_splits_never_divide_a_patient(workspace, tmp_path):
     items = workspace.add([_picture(tmp_path / f"{n}.png", n) for n in range(12)])
     for number, item in enumerate(items):
