@@ -7,7 +7,7 @@ exclusion are guessed; any other class is left out until somebody says what it i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
 from ..errors import AnnotationError
@@ -99,24 +99,37 @@ def cautious(mapping: dict[str, Target], classes: Sequence[LabelClass]) -> dict[
     """Return the mapping for an import without anybody to ask, for training.
 
     What an unknown class marks is left out of training (role "ignore") rather than taken for normal tissue, as it would
-    be on a slide whose outlines count as complete. Frames and notes (no name, names ending in ``*``) stay out.
+    be on a slide whose outlines count as complete. The same holds for outlines without a class in a file that names none:
+    that they are tumour is a guess that somebody has to confirm. Frames and notes (no name beside named ones, names ending
+    in ``*``) stay out.
     """
     return {
-        name: _first("ignore", classes) if target == SKIP and not _frame(name) else target
+        name: _first("ignore", classes) if _unknown(name, target) or _guessed(name, target) else target
         for name, target in mapping.items()
     }
 
 
 def left_out_of_training(mapping: dict[str, Target]) -> str:
-    """Return a sentence about the classes of a file that `cautious` keeps away from training, "" when there are none."""
-    names = [name for name, target in mapping.items() if target == SKIP and not _frame(name)]
-    if not names:
-        return ""
-    return (
-        f"{'the class' if len(names) == 1 else 'the classes'} {quoted(names)} of the outlines "
-        f"{'is' if len(names) == 1 else 'are'} not known and left out of training; import the file into a workspace to "
-        "say what it means."
-    )
+    """Return sentences about the classes of a file that `cautious` keeps away from training, "" when there are none."""
+    names = [name for name, target in mapping.items() if _unknown(name, target)]
+    texts = []
+    if names:
+        texts.append(
+            f"{'the class' if len(names) == 1 else 'the classes'} {quoted(names)} of the outlines "
+            f"{'is' if len(names) == 1 else 'are'} not known and left out of training"
+        )
+    if any(_guessed(name, target) for name, target in mapping.items()):
+        texts.append("the outlines have no class and are left out of training")
+    return f"{'; '.join(texts)}; import the file into a workspace to say what it means." if texts else ""
+
+
+def _unknown(name: str, target: Target) -> bool:
+    return target == SKIP and not _frame(name)
+
+
+def _guessed(name: str, target: Target) -> bool:
+    """Whether outlines without a class were taken for something all the same."""
+    return _unnamed(name) and isinstance(target, LabelClass) and _word(target.name) != _word(name)
 
 
 def _frame(name: str) -> bool:
@@ -152,16 +165,20 @@ def _unnamed(name: str) -> bool:
     return _word(name) in UNNAMED
 
 
-def new_class(name: str, color: str, classes: Sequence[LabelClass]) -> LabelClass:
+def new_class(name: str, color: str, classes: Sequence[LabelClass], taken: Collection[int] = ()) -> LabelClass:
     """Return a class for a name that is new: next free value and key, its colour unless another class has that.
 
     It is left out of training until the user says what it means there.
+
+    Parameters
+    ----------
+    taken : values that it must not get, beside those of `classes`: of removed classes, say.
 
     Raises
     ------
     AnnotationError : all 255 values are taken.
     """
-    value = next((v for v in range(1, 256) if v not in {item.value for item in classes}), None)
+    value = next((v for v in range(1, 256) if v not in {*taken, *(item.value for item in classes)}), None)
     if value is None:
         raise AnnotationError("There is room for 255 classes, and all are taken; choose one of them.")
     names = {item.name for item in classes}

@@ -86,6 +86,16 @@ def test_training_without_anybody_to_ask_leaves_unknown_areas_out_of_training():
     assert left_out_of_training(mapped("Tumor")) == ""
 
 
+@pytest.mark.parametrize("name", ["None", ""])
+def test_training_takes_no_outline_without_a_class_for_tumour(name):
+    mapping = mapped(name, "_2")
+    assert mapping[name] == TUMOUR, "a guess, for somebody who can say no"
+    assert cautious(mapping, DEFAULT_CLASSES) == {name: EXCLUDE, "_2": CLEAR}
+    assert left_out_of_training(mapping).startswith("the outlines have no class and are left out of training;")
+    own = [*DEFAULT_CLASSES, LabelClass(value=9, name="None", color="#000000", role="negative")]
+    assert cautious({"None": own[3]}, own) == {"None": own[3]} and left_out_of_training({"None": own[3]}) == ""
+
+
 def test_choices_of_the_shell():
     mapping = mapped("Necrosis", "Tumor", "")
     changed = chosen(["necrosis=Tumour", "Tumor=SKIP", "=clear"], mapping, DEFAULT_CLASSES)
@@ -108,6 +118,7 @@ def test_mistaken_choices_are_one_sentence(text, says):
 
 def test_a_new_class_takes_what_is_free():
     made = new_class("Necrosis", "#123456", DEFAULT_CLASSES)
+    assert new_class("Necrosis", "#123456", DEFAULT_CLASSES, {4, 5}).value == 6
     assert (made.value, made.name, made.color, made.key, made.role) == (4, "Necrosis", "#123456", "4", "ignore")
     assert new_class("Necrosis", TUMOUR.color.lower(), DEFAULT_CLASSES).color not in {c.color for c in DEFAULT_CLASSES}
     full = [LabelClass(value=value, name=str(value), color="#000000") for value in range(1, 256)]
