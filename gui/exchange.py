@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog
 
+from ..engine.class_table import taken_values
 from ..engine.errors import AnnotationError, OpsinError
 from ..engine.labels.classes import LabelClass
 from ..engine.labels.mapping import CLEAR, SKIP, Target
@@ -67,7 +68,9 @@ class Exchange(QObject):
                 f"{path.name} holds no outlines that can be used; nothing was imported.", details
             )
             return
-        dialog = MappingDialog(path, item.name, outlines, self.window.model.classes, self.window)
+        workspace = self.window.workspace
+        taken = taken_values(workspace) if workspace is not None else ()
+        dialog = MappingDialog(path, item.name, outlines, self.window.model.classes, self.window, taken)
         dialog.accepted.connect(lambda: self._take(dialog, item, outlines, path))
         self.window.show_dialog(dialog)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,16 +30,27 @@ class MappingDialog(Sheet):
     """What each class of a file becomes; where all names are known, Enter is all.
 
     Import can be pressed as soon as something would be painted or erased; the sentence above it says what will be left out.
+
+    Parameters
+    ----------
+    taken : label values that a new class must not get, beside those of `classes`.
     """
 
     def __init__(
-        self, path: Path, slide: str, outlines: Outlines, classes: Sequence[LabelClass], parent: QWidget | None = None
+        self,
+        path: Path,
+        slide: str,
+        outlines: Outlines,
+        classes: Sequence[LabelClass],
+        parent: QWidget | None = None,
+        taken: Collection[int] = (),
     ) -> None:
         from ..engine.labels.exchange import class_mapping
 
         super().__init__("Import annotations", parent)
         self.boxes: dict[str, QComboBox] = {}
         self._classes = list(classes)
+        self._taken = taken
         self._colors = {outline.class_name: outline.color for outline in reversed(outlines)}
         self._mapping = class_mapping(outlines, classes)
         counts = count_classes(outlines)
@@ -144,7 +155,7 @@ class MappingDialog(Sheet):
         for name, box in self.boxes.items():
             value = box.currentData()
             if value == NEW:
-                made = new_class(name, self._colors[name], list(known.values()))
+                made = new_class(name, self._colors[name], list(known.values()), self._taken)
                 found[name] = known[made.value] = made
             else:
                 found[name] = known[value] if isinstance(value, int) else value

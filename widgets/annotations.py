@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QItemSelectionModel, QSize, Qt, QTimer, Signal
+from qtpy.QtCore import QItemSelectionModel, QPoint, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
+    QMenu,
     QMessageBox,
     QPushButton,
     QSizePolicy,
@@ -25,6 +26,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ..engine.class_table import Usage, class_usage, remove_class, removed_classes, restored, taken_values
 from ..engine.errors import OpsinError
 from ..engine.labels.classes import PALETTE, LabelClass
 from . import theme
@@ -120,13 +122,14 @@ class AnnotationsPanel(QWidget):
         row.addStretch(1)
         self.add_button, self.remove_button = QToolButton(), QToolButton()
         for button, text, function in (
-            (self.add_button, "Add a class", self.add_class),
+            (self.add_button, "Add a class, or bring a removed one back", self._press_add),
             (self.remove_button, "Remove the chosen class", self.ask_remove_class),
         ):
             button.setToolTip(text)
             button.setAccessibleName(text)
             button.clicked.connect(lambda _=False, f=function: f())
             row.addWidget(button)
+        self.add_menu = QMenu(self)
         return row
 
     def _class_details(self) -> QGridLayout:
@@ -212,23 +215,58 @@ class AnnotationsPanel(QWidget):
         return self.model.label_class(self.model.label)
 
     def add_class(self) -> None:
-        """Add a class with the next free value, colour and key, and let the user name it."""
+        """Add a class with the next free value, colour and key, and let the user name it.
+
+        It is left out of training until the user says what it means there. Its value was never used in the workspace:
+        else it would take over the pixels of a class that was removed.
+        """
         classes = self.model.classes
-        value = next((v for v in range(1, 256) if v not in {c.value for c in classes}), None)
+        taken = {c.value for c in classes} | (taken_values(self.workspace) if self.workspace is not None else set())
+        value = next((v for v in range(1, 256) if v not in taken), None)
         if value is None:
-            self.failed.emit("There is room for 255 classes, and all are taken.")
+            self.failed.emit("There is room for 255 classes, removed ones included, and all are taken.")
             return
         used = {c.color.upper() for c in classes}
         color = next((c for c in PALETTE if c.upper() not in used), PALETTE[len(classes) % len(PALETTE)])
         key = next((k for k in "123456789" if k not in {c.key for c in classes}), "")
         names = {c.name for c in classes}
         name = next(n for n in (f"Class {k}" for k in range(value, 1000)) if n not in names)
-        self.commit([*classes, LabelClass(value=value, name=name, color=color, key=key, role="negative")])
+        self.commit([*classes, LabelClass(value=value, name=name, color=color, key=key, role="ignore")])
         self.model.label = value
         self._show_classes()
         if self.isVisible():
             self.table.setFocus()
             self.table.edit(self.table_model.index(len(classes), NAME))
+
+    def _fill_add_menu(self) -> None:
+        """Offer the classes that were removed."""
+        self.add_menu.clear()
+        self.add_menu.addAction("New class", self.add_class)
+        removed = removed_classes(self.workspace) if self.workspace is not None else []
+        if removed:
+            self.add_menu.addSeparator()
+        for c in removed:
+            self.add_menu.addAction(f"Bring back '{c.name}'", lambda value=c.value: self.restore_class(value))
+
+    def _press_add(self) -> None:
+        """Add a class at once, or open the menu where there is something to bring back."""
+        if self.workspace is None or not removed_classes(self.workspace):
+            self.add_class()
+            return
+        self._fill_add_menu()
+        self.add_menu.popup(self.add_button.mapToGlobal(QPoint(0, self.add_button.height())))
+
+    def restore_class(self, value: int) -> None:
+        """Bring a removed class back, and with it what was painted."""
+        if self.workspace is None:
+            return
+        try:
+            classes = restored(self.workspace, value, self.model.classes)
+        except OpsinError as error:
+            self.failed.emit(str(error))
+            return
+        self.commit(classes)
+        self.model.label = value
 
     def ask_remove_class(self) -> None:
         """Ask, then remove the current class."""
@@ -238,19 +276,37 @@ class AnnotationsPanel(QWidget):
         if len(self.model.classes) == 1:
             self.failed.emit("The last class stays: there must be something to paint with.")
             return
-        box = Question(
-            "Remove class",
-            f"Remove the class '{c.name}'?",
-            "Pixels that carry it stay in the label files of all slides but are neither shown nor trained on.",
-            self,
+        workspace = self.workspace
+        if workspace is None:
+            self._ask_remove(c, None)
+            return
+
+        def count() -> Usage:
+            workspace.flush()  # what was painted just now counts too
+            return class_usage(workspace, c.value)
+
+        in_background(
+            count, done=lambda usage: self._ask_remove(c, usage), failed=lambda _: self._ask_remove(c, None), owner=self
         )
+
+    def _ask_remove(self, c: LabelClass, usage: Usage | None) -> None:
+        box = Question("Remove class", f"Remove the class '{c.name}'?", removal_text(usage), self)
         remove = box.add("Remove", QMessageBox.ButtonRole.DestructiveRole, "danger")
         box.add_stay()
         box.buttonClicked.connect(lambda button: self.remove_class(c.value) if button is remove else None)
         box.open()
 
     def remove_class(self, value: int) -> None:
-        self.commit([c for c in self.model.classes if c.value != value])
+        """Remove a class; its pixels stay, and no other class ever gets its value."""
+        if self.workspace is None:
+            self.commit([c for c in self.model.classes if c.value != value])
+            return
+        try:
+            remove_class(self.workspace, value, self.model.classes)
+            self.model.set_classes(self.workspace.classes)
+        except OpsinError as error:
+            self.failed.emit(str(error))
+            self._show_classes()
 
     def _change_current(self, **changes: Any) -> None:
         c = self.current()
@@ -368,6 +424,20 @@ class AnnotationsPanel(QWidget):
     def showEvent(self, event: Any) -> None:
         super().showEvent(event)
         self._area_timer.start()
+
+
+def removal_text(usage: Usage | None) -> str:
+    """Return what the removal of a class leads to: where it was painted, and what becomes of that."""
+    back = "+ above the class table brings the class back."
+    if usage is not None and not usage.slides:
+        return f"No slide carries it. {back}"
+    if usage is None:
+        where = "What is painted with it"
+    else:
+        slides = "1 slide" if usage.slides == 1 else f"{usage.slides} slides"
+        size = f"{usage.area:,.2f} mm²" if usage.area and usage.area >= 0.01 else f"{usage.pixels:,} pixels"
+        where = f"It covers {size} on {slides}. That"
+    return f"{where} stays in the label files: shown in grey and left out of training until it is erased. {back}"
 
 
 def area_text(pixels: float, mpp: float | None) -> str:

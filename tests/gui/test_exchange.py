@@ -114,6 +114,14 @@ def test_a_new_class_takes_name_and_colour_of_the_file(opened, tmp_path, qtbot):
     assert "left out of training" in opened.banners.texts()[0]
 
 
+def test_a_new_class_of_a_file_never_gets_the_value_of_a_removed_one(opened, tmp_path, qtbot):
+    opened.room.annotations.remove_class(1)
+    opened.exchange.import_file(unknown(tmp_path / "a.geojson", "Gland"))
+    dialog = mapping(opened, qtbot)
+    choose(dialog, "Gland", NEW)
+    assert dialog.choices()["Gland"].value == 4
+
+
 def test_a_failed_import_leaves_classes_and_labels_as_they_were(opened, tmp_path, qtbot):
     opened.model.labels.polygon(square(0, 0, 80), 3)
     far = [Outline("far", square(5000, 10, 20), "Gland")]

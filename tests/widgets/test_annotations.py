@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 from qtpy.QtCore import Qt
 
+from opsin.engine.class_table import Usage
 from opsin.engine.labels.store import LabelStore
 from opsin.engine.workspace import Workspace
-from opsin.widgets.annotations import AnnotationsPanel, area_text
+from opsin.widgets.annotations import AnnotationsPanel, area_text, removal_text
 from opsin.widgets.classes import EYE, KEY, LOCK, NAME
+from opsin.widgets.confirm import Question
 from opsin.widgets.slide.model import SlideViewModel
 from opsin.widgets.toolbox import size_to_step, step_to_size
 
@@ -122,6 +125,7 @@ def test_classes_are_added_and_removed(panel, workspace, qtbot):
     added = workspace.classes[-1]
     assert added.value == 4 and added.key == "4" and added.color not in {c.color for c in workspace.classes[:-1]}
     assert panel.model.label == 4
+    assert added.role == "ignore" and panel.role.currentData() == "ignore"  # nobody has said yet what it means
     panel.remove_class(4)
     assert [c.value for c in workspace.classes] == [1, 2, 3]
     for value in (1, 2):
@@ -130,6 +134,46 @@ def test_classes_are_added_and_removed(panel, workspace, qtbot):
     with qtbot.waitSignal(panel.failed):
         panel.ask_remove_class()
     assert [c.value for c in workspace.classes] == [3]
+
+
+def test_a_new_class_never_takes_over_the_pixels_of_a_removed_one(panel, workspace):
+    panel.remove_class(1)
+    panel.add_class()
+    assert [c.value for c in workspace.classes] == [2, 3, 4]
+
+
+def test_removed_classes_are_offered_again(panel, workspace, qtbot):
+    panel.remove_class(1)
+    panel.add_button.click()
+    qtbot.waitUntil(panel.add_menu.isVisible)
+    offered = {action.text(): action for action in panel.add_menu.actions()}
+    assert list(offered) == ["New class", "", "Bring back 'Tumour'"]
+    offered["Bring back 'Tumour'"].trigger()
+    panel.add_menu.hide()
+    assert workspace.classes[-1].name == "Tumour" and workspace.classes[-1].value == 1
+    assert panel.model.label == 1
+    panel.add_button.click()
+    assert [c.value for c in workspace.classes] == [2, 3, 1, 4]  # with nothing to bring back, + adds at once
+
+
+def test_removal_says_how_much_was_painted(panel, workspace, tmp_path, qtbot):
+    Image.new("RGB", (600, 500), "white").save(tmp_path / "s.png")
+    item = workspace.add([tmp_path / "s.png"])[0]
+    workspace.update(item.id, mpp=1.0)
+    workspace.labels(item).polygon([np.array([[0.0, 0], [400, 0], [400, 250], [0, 250]])], 1)
+    panel.model.label = 1
+    panel.ask_remove_class()
+    qtbot.waitUntil(lambda: bool(panel.findChildren(Question)))
+    box = panel.findChildren(Question)[0]
+    assert "It covers 0.10 mm² on 1 slide." in box.informativeText() and "shown in grey" in box.informativeText()
+    next(b for b in box.buttons() if b.text() == "Remove").click()
+    assert [c.name for c in workspace.classes] == ["Normal", "Exclude"]
+
+
+def test_removal_of_an_unused_class_says_so():
+    assert removal_text(Usage(0, 0, None)).startswith("No slide carries it.")
+    assert "1,234 pixels on 2 slides" in removal_text(Usage(2, 1234, None))
+    assert "stays in the label files" in removal_text(None)
 
 
 def test_undo_and_redo_say_what(panel, store, qtbot):
