@@ -87,7 +87,7 @@ class StatusBar(QStatusBar):
             return
         self.position.setText(f"{int(x):,}, {int(y):,}")
         found = self.model.label_class(label) if label else None
-        self.class_name.setText(found.name if found is not None else f"Class {label}" if label else "")
+        self.class_name.setText(found.name if found is not None else "Removed class" if label else "")
 
     def show_saved(self, moment: float | None) -> None:
         """Show when the labels were last made durable; nothing when that is not known."""
