@@ -228,6 +228,23 @@ def test_foreign_outlines_are_rasterised_into_the_run(tmp_path):
     }
 
 
+@pytest.mark.parametrize("label", ["positive", ""])
+@pytest.mark.parametrize("group", ["None", "normal"])
+def test_a_file_without_tumour_never_makes_a_positive_slide_negative(tmp_path, group, label):
+    """Nor does it make one whose label nobody said; and what has no class is trained neither as tumour nor as tissue."""
+    picture(tmp_path / "data" / "a.png")
+    asap(tmp_path / "data" / "a.xml", SQUARE, group)
+    (tmp_path / "data" / "labels.csv").write_text(f"slide,label\na,{label}\n")
+    snapshot = open_data(tmp_path / "data").snapshot(tmp_path / "run", 0)
+    (sample,) = snapshot.samples
+    assert (sample.label, sample.outlined) == (1 if label else None, False)
+    with sample.open_labels() as labels:
+        ((value, area),) = labels.areas().items()
+    assert (snapshot.states[value], area) == (EXCLUDED if group == "None" else 0, 40 * 40)
+    said = " ".join(snapshot.problems)
+    assert ("no tumour is outlined" in said) == bool(label) and ("no class" in said) == (group == "None")
+
+
 @pytest.fixture
 def workspace(tmp_path):
     with Workspace.create(tmp_path / "ws") as workspace:

@@ -124,11 +124,12 @@ class SlideSet:
 
     def describe(self) -> str:
         training = [s for s in self.samples if s.trains]
-        outlined = sum(s.labels is not None or s.outlines is not None or s.outlined for s in training)
+        painted = sum(s.outlines is not None or _painted(s) for s in training)
+        complete = sum(s.outlined for s in training)
         count = {label: sum(s.label == label for s in training) for label in (1, 0, None)}
         text = (
             f"{self.layout}: {len(self.samples)} slides, {len(training)} for training ({count[1]} positive, "
-            f"{count[0]} negative, {count[None]} without a slide label; {outlined} with outlines), "
+            f"{count[0]} negative, {count[None]} without a slide label; {painted} painted, {complete} outlined completely), "
             f"{sum(s.split == 'val' for s in self.samples)} for validation, "
             f"{sum(s.split == 'test' for s in self.samples)} for testing."
         )
@@ -199,16 +200,21 @@ def _frozen(sample: SlideSample, folder: Path, classes: list[LabelClass], proble
         return replace(sample, labels=None, outlines=None, outlined=False)
     finally:
         _remove_store(temporary)
-    return replace(sample, labels=target, outlines=None, label=_implied(sample, target, classes))
+    tumour = _draws_tumour(target, classes)
+    if sample.outlined and sample.label == 1 and sample.outlines is not None and not tumour:
+        problems.append(
+            f"{sample.name or sample.id}: the slide is positive and no tumour is outlined, so its outlines do not count as "
+            "complete."
+        )
+        sample = replace(sample, outlined=False)
+    # where nobody said the label: tumour drawn, or all drawn and none there
+    implied = 1 if tumour else 0 if sample.outlined else None
+    return replace(sample, labels=target, outlines=None, label=implied if sample.label is None else sample.label)
 
 
-def _implied(sample: SlideSample, labels: Path, classes: list[LabelClass]) -> int | None:
-    """Return the slide's label; where it has none, what its outlines say: tumour drawn, or all drawn and none there."""
-    if sample.label is not None:
-        return sample.label
+def _draws_tumour(labels: Path, classes: list[LabelClass]) -> bool:
     with closing(LabelStore.open(labels, readonly=True)) as store:
-        found = {int(state) for state in class_states(classes)[list(store.areas())]}
-    return 1 if 1 in found else 0 if sample.outlined else None
+        return bool((class_states(classes)[list(store.areas())] == 1).any())
 
 
 def rasterise(sample: SlideSample, path: Path, classes: list[LabelClass]) -> list[str]:
@@ -281,6 +287,17 @@ def _slide_fingerprint(sample: SlideSample) -> str:
         return file_fingerprint(sample.path)
     except OSError:
         return "missing"
+
+
+def _painted(sample: SlideSample) -> bool:
+    """Tell whether there is anything in the slide's label file: opening a slide makes an empty one."""
+    if sample.labels is None or not sample.labels.exists():
+        return False
+    try:
+        with closing(LabelStore.open(sample.labels, readonly=True)) as store:
+            return bool(store.keys(0))
+    except OpsinError:  # the snapshot says what is wrong with it
+        return False
 
 
 def _label_hash(sample: SlideSample) -> str:
