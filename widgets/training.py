@@ -22,9 +22,10 @@ from qtpy.QtWidgets import (
 from ..engine.devices import list_devices
 from ..engine.errors import OpsinError
 from ..engine.jobs import Job, JobSpec
+from ..engine.marked import MarkedRoles
 from ..engine.method import Method, get_method, method_names
 from ..engine.runs import plain
-from .background import Relay
+from .background import Relay, in_background
 from .buttons import IconButton
 from .editors import QuietComboBox, combo_grid
 from .forms import SettingsForm
@@ -62,6 +63,9 @@ class TrainingPanel(QWidget):
         self.jobs = jobs
         self.form: SettingsForm | None = None
         self._method: Method | None = None
+        self._marked: MarkedRoles | None = None
+        self._roles: dict[str, frozenset[str]] | None = None  # what is painted where; None until it was looked at
+        self._looking = self._look_again = False
         self._build()
         self._relay: Relay | None = None
         self._clock = QTimer(self)
@@ -142,7 +146,9 @@ class TrainingPanel(QWidget):
             self._relay.drop()
             self._relay = None
         self.workspace = workspace
+        self._marked = self._roles = None
         if workspace is not None:
+            self._marked = MarkedRoles(workspace.folder)
             self._relay = Relay(self._on_workspace, workspace.changed, parent=self)
         self._refresh()
 
@@ -206,14 +212,43 @@ class TrainingPanel(QWidget):
             self.device.setItemData(index, device.summary, Qt.ItemDataRole.ToolTipRole)
 
     def _on_workspace(self, what: str) -> None:
-        if what == "items" and self.isVisible():
+        if what in ("items", "classes") and self.isVisible():
             self._refresh()
+
+    def _look(self) -> None:
+        """Look in the background at what is painted; labels change while the panel is shown."""
+        if self._looking:
+            self._look_again = True
+            return
+        if self.workspace is None or self._marked is None:
+            return
+        workspace, marked = self.workspace, self._marked
+        ids, classes = [item.id for item in workspace.items()], workspace.classes
+        self._looking, self._look_again = True, False
+
+        def done(roles: dict[str, frozenset[str]]) -> None:
+            self._looking = False
+            if marked is self._marked and roles != self._roles:
+                self._roles = roles
+                self._say()
+            if self._look_again or marked is not self._marked:
+                self._look()
+
+        def failed(error: BaseException) -> None:
+            self._looking = False
+            self.problem.say(str(error))
+
+        in_background(marked.look, ids, classes, done=done, failed=failed, owner=self)
 
     # ---- what it says -----------------------------------------------------------------------------------
 
     def _refresh(self) -> None:
+        self._say()
+        self._look()
+
+    def _say(self) -> None:
         items = self.workspace.items() if self.workspace is not None else []
-        summary, warnings = describe_items(items)
+        summary, warnings = describe_items(items, self._roles)
         self.summary.setText(summary)
         self.warnings.setText("\n".join(warnings))
         self.warnings.setVisible(bool(warnings))
@@ -234,6 +269,11 @@ class TrainingPanel(QWidget):
             return "No method is installed."
         if not self.form.valid:
             return "A setting above needs attention."
+        training = [item for item in self.workspace.items() if item.split in (None, "train")]
+        if not training:
+            return "There is nothing to train on: give some slides the split “train”."
+        if self._roles is not None and not any(learnt(item, self._roles) for item in training):
+            return "There is nothing to train on yet: paint tumour on a training slide first."
         return ""
 
     def command_text(self) -> str:
@@ -287,18 +327,39 @@ class TrainingPanel(QWidget):
         return JobSpec("train", self._method.name, arguments, self.device.currentData() or "auto", folder.name)
 
 
-def describe_items(items: list[Any]) -> tuple[str, list[str]]:
-    """Return what a training would use, in words, and what is missing, one sentence each."""
+def learnt(item: Any, roles: dict[str, frozenset[str]] | None) -> frozenset[str]:
+    """Return what a training learns from the pixels of a slide: "positive", "negative", both or nothing.
+
+    Parameters
+    ----------
+    roles : slide id -> roles of what is painted there; None: not known yet.
+    """
+    painted = roles.get(item.id, frozenset()) if roles is not None else frozenset()
+    if roles is None and item.marked > 0:
+        painted = frozenset({"positive", "negative"})
+    return (painted | ({"negative"} if item.outlined else frozenset())) & {"positive", "negative"}
+
+
+def describe_items(items: list[Any], roles: dict[str, frozenset[str]] | None = None) -> tuple[str, list[str]]:
+    """Return what a training would use, in words, and what is missing, one sentence each.
+
+    Parameters
+    ----------
+    roles : see `learnt`.
+    """
     if not items:
         return "No slides yet.", []
     training = [item for item in items if item.split in (None, "train")]
     held = {name: sum(item.split == name for item in items) for name in ("val", "test")}
-    drawn = [item for item in training if item.marked > 0 or item.outlined]
+    found = [learnt(item, roles) for item in training]
+    complete = sum(item.outlined for item in training)
+    drawn = sum(bool(what) for what in found)
     positive = sum(item.label == "positive" for item in training)
     negative = sum(item.label == "negative" for item in training)
     unknown = len(training) - positive - negative
+    marked = f"{drawn} painted" + (f" ({complete} outlined completely)" if complete else "")
     parts = [
-        f"<b>{count(len(training), 'slide')}</b> for training: {len(drawn)} outlined, "
+        f"<b>{count(len(training), 'slide')}</b> for training: {marked}, "
         f"{positive} positive, {negative} negative" + (f", {unknown} without a label" if unknown else "")
     ]
     if held["val"] or held["test"]:
@@ -308,6 +369,13 @@ def describe_items(items: list[Any]) -> tuple[str, list[str]]:
         warnings.append("All slides are held back; give some the split “train”.")
     elif not drawn:
         warnings.append("No training slide is outlined: paint the lesions on at least one.")
+    elif not any("negative" in what for what in found):
+        warnings.append(
+            "Nothing normal is marked, so the first round will take all tissue for tumour: tick “Outlined completely” "
+            "where all tumour is outlined, or paint normal tissue."
+        )
+    elif roles is not None and not any("positive" in what for what in found):
+        warnings.append("No tumour is painted on a training slide: nothing shows what tumour looks like.")
     if training and not positive:
         warnings.append("No training slide is labelled positive.")
     if training and not negative:

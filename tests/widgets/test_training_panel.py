@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from qtpy.QtWidgets import QApplication
 
@@ -130,11 +131,63 @@ def test_a_refusal_of_the_queue_is_shown(panel, fake_jobs, monkeypatch):
 
 def test_the_summary_follows_the_workspace(panel, workspace, qtbot):
     assert "4 slides" in panel.summary.text()
-    assert "2 outlined, 2 positive, 2 negative" in panel.summary.text()
-    assert not panel.warnings.isVisible()
+    assert "2 painted (2 outlined completely), 2 positive, 2 negative" in panel.summary.text()
+    paint(workspace, workspace.items()[1], 1)
+    workspace.update(workspace.items()[1].id, marked=0.9)
+    qtbot.waitUntil(lambda: not panel.warnings.isVisible())
     for item in workspace.items():
         workspace.update(item.id, outlined=False)
+    paint(workspace, workspace.items()[1], 0)
+    workspace.update(workspace.items()[1].id, marked=0.0)
     qtbot.waitUntil(lambda: "No training slide is outlined" in panel.warnings.text())
+
+
+def test_with_nothing_outlined_training_is_held_back(panel, workspace, fake_jobs, qtbot):
+    for item in workspace.items():
+        workspace.update(item.id, outlined=False)
+    qtbot.waitUntil(lambda: not panel.train.isEnabled())
+    assert "nothing to train on" in panel.problem.text()
+    assert panel.start() is None and not fake_jobs.jobs
+    workspace.update(workspace.items()[0].id, split="test")
+    paint(workspace, workspace.items()[0], 1)
+    workspace.update(workspace.items()[0].id, name="held back")
+    qtbot.waitUntil(lambda: panel._roles is not None and bool(panel._roles[workspace.items()[0].id]))
+    assert not panel.train.isEnabled(), "what is painted on a slide that is held back is not learnt from"
+    paint(workspace, workspace.items()[1], 3)
+    workspace.update(workspace.items()[1].id, name="excluded alone")
+    qtbot.waitUntil(lambda: panel._roles[workspace.items()[1].id] == {"ignore"})
+    assert not panel.train.isEnabled(), "what is excluded is not learnt from"
+    paint(workspace, workspace.items()[2], 1)
+    workspace.update(workspace.items()[2].id, name="painted")
+    qtbot.waitUntil(lambda: panel.train.isEnabled())
+
+
+def test_a_training_without_anything_normal_is_warned_of(panel, workspace, qtbot):
+    items = workspace.items()
+    for item in items:
+        workspace.update(item.id, outlined=False)
+    paint(workspace, items[0], 1)
+    workspace.update(items[0].id, marked=0.1)
+    qtbot.waitUntil(lambda: "Nothing normal is marked" in panel.warnings.text())
+    assert "1 painted, 2 positive" in panel.summary.text()
+    assert panel.train.isEnabled()
+    paint(workspace, items[0], 2)
+    workspace.update(items[0].id, marked=0.2)
+    qtbot.waitUntil(lambda: "Nothing normal" not in panel.warnings.text())
+    paint(workspace, items[0], 0)  # taken away again
+    workspace.update(items[0].id, marked=0.1)
+    qtbot.waitUntil(lambda: "outlined" in panel.warnings.text() and not panel.train.isEnabled())
+    workspace.update(items[1].id, outlined=True)
+    qtbot.waitUntil(lambda: "No tumour is painted" in panel.warnings.text())
+    assert "1 painted (1 outlined completely)" in panel.summary.text()
+
+
+def paint(workspace, item, label):
+    """Paint all of a slide with a class (0: erase it), on disk when it returns."""
+    store = workspace.labels(item)
+    ring = np.array([[0, 0], [64, 0], [64, 48], [0, 48]], float)
+    store.polygon([ring] if label != 2 else [ring / 2], label)
+    store.flush()
 
 
 @pytest.mark.parametrize(
@@ -161,8 +214,6 @@ def test_devices_show_their_free_memory(panel):
 
 
 def test_labels_are_on_disk_before_the_job_is_sent(panel, workspace):
-    import numpy as np
-
     store = workspace.labels(workspace.items()[0])
     store.stroke(np.array([[5.0, 5.0], [30.0, 30.0]]), 4.0, 1)
     panel.make_spec()
