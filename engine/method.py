@@ -123,16 +123,16 @@ class Method(ABC):
         """Open a data set in one of the layouts its users already have."""
 
     @abstractmethod
-    def train(self, recipe: Any, data: Any, run: Run) -> Checkpoint:
-        """Train; report every step to `run`, which can pause, stop and resume it."""
+    def train(self, recipe: Any, data: Any, run: Run) -> Checkpoint | None:
+        """Train; report every step to `run`, which can pause, stop and resume it. None when stopped before the first step."""
 
     @abstractmethod
     def predict(self, checkpoint: Checkpoint, sample: Path, options: Any, run: Run) -> Iterator[Result]:
         """Yield one or more results for the sample; partial results go to `run.preview` while it works."""
 
     @abstractmethod
-    def evaluate(self, checkpoint: Checkpoint, data: Any, run: Run) -> dict[str, float]:
-        """Return the metrics of the method card (section 6) by name."""
+    def evaluate(self, checkpoint: Checkpoint, data: Any, run: Run) -> dict[str, Any]:
+        """Return the metrics of the method card (section 6) by name; lists hold the answers for each slide or patient."""
 
     @abstractmethod
     def import_published(self, path: Path) -> Checkpoint:

@@ -67,21 +67,25 @@ class Heatmap(Result):
         write_asap(path, heatmap_polygons(self))
 
 
+NO_TISSUE = "no tissue found"
+NO_TILES = "no tile could be read"
+
+
 @dataclass
 class SlideScore(Result):
     """The answer for one slide.
 
     Attributes
     ----------
-    score : probability-like number in [0, 1]; higher = more likely positive.
-    source : how it was made: "top-K classifier" or "mean of the K tile maxima".
+    score : probability-like number in [0, 1]; higher = more likely positive. None where there is nothing to score.
+    source : how it was made: "top-K classifier" or "mean of the K tile maxima"; without a score why: `NO_TISSUE`, `NO_TILES`.
     tiles : the K tiles it rests on: (x, y, size in level-0 px, probability).
     area : positive area at the threshold in mm², None without µm per pixel.
     skipped : number of tiles that could not be read.
     """
 
     slide: str = ""
-    score: float = 0.0
+    score: float | None = None
     source: str = ""
     tiles: list[tuple[int, int, int, float]] = field(default_factory=list)
     area: float | None = None

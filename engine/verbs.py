@@ -203,6 +203,9 @@ def _train(method: Method, arguments: dict[str, Any], run: Run) -> dict[str, Any
             processes=run.team.world,
         )
     checkpoint = method.train(recipe, data, run)
+    if checkpoint is None:
+        run.message("Stopped before the first step: there are no weights to keep.")
+        return {"metrics": {}}
     result: dict[str, Any] = {"metrics": checkpoint.header.get("metrics", {})}
     if run.folder is not None and run.team.lead:
         checkpoint.save(run.folder / CHECKPOINT)

@@ -28,7 +28,10 @@ SPLIT_FROM, SOURCE_FROM = 380, 520
 
 @dataclass
 class ScoreRow:
-    """One slide: what is known about it and what the network says. `score` is None before it was predicted."""
+    """One slide: what is known about it and what the network says.
+
+    `score` is None before it was predicted, and where there was nothing to score: then `source` says why.
+    """
 
     item: str
     name: str
@@ -38,6 +41,10 @@ class ScoreRow:
     source: str = ""
     area: float | None = None
     skipped: int = 0
+
+    def order(self) -> float:
+        """Sort by this, largest first: scores, then slides with nothing to score, then those not predicted yet."""
+        return self.score if self.score is not None else -1.0 if self.source else -2.0
 
     def verdict(self, threshold: float) -> str:
         """Return "right" or "wrong" at a threshold; empty without a score or a label."""
@@ -63,7 +70,7 @@ class ScoreModel(RowsModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return self._text(row, column)
         if role == SORT:
-            return row.score if column == "Score" and row.score is not None else self._sort_text(row, column)
+            return row.order() if column == "Score" else self._text(row, column).lower()
         if role == Qt.ItemDataRole.ForegroundRole and column == "Verdict":
             c = colors()
             return QBrush(QColor(c.error if row.verdict(self.threshold) == "wrong" else c.negative))
@@ -73,7 +80,7 @@ class ScoreModel(RowsModel):
 
     def _text(self, row: ScoreRow, column: str) -> str:
         if column == "Score":
-            return "" if row.score is None else f"{row.score:.3f}"
+            return f"{row.score:.3f}" if row.score is not None else "n/a" if row.source else ""
         if column == "Verdict":
             return row.verdict(self.threshold)
         return {
@@ -83,13 +90,10 @@ class ScoreModel(RowsModel):
             "Scored by": row.source,
         }[column]
 
-    def _sort_text(self, row: ScoreRow, column: str) -> Any:
-        return -1.0 if column == "Score" else self._text(row, column).lower()
-
     def _tip(self, row: ScoreRow) -> str:
         parts = [row.name, SPLIT_TEXT[row.split]]
         if row.source:
-            parts.append(f"Scored by the {row.source}")
+            parts.append(f"Scored by the {row.source}" if row.score is not None else f"No score: {row.source}")
         if row.area is not None:
             parts.append(f"{row.area:.2f} mm² positive")
         if row.skipped:

@@ -1,5 +1,6 @@
 """Prediction of one slide: what is left where it ends early, and what is said."""
 
+import csv
 import sqlite3
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from opsin.engine.errors import LabelError
 from opsin.engine.methods.hybrid_wsi.model import build
 from opsin.engine.methods.hybrid_wsi.published import pack
 from opsin.engine.methods.hybrid_wsi.settings import HybridRecipe
+from opsin.engine.methods.hybrid_wsi.stage2 import TileClassifier
 from opsin.engine.runs import Control, read_lines
 from opsin.engine.tiles import TilePyramid
 
@@ -86,6 +88,23 @@ def test_stopping_keeps_the_part_of_the_map_and_claims_no_score(job, tmp_path):
     assert verbs.execute(job, sink, control) == "stopped"
     assert [event["kind"] for event in events if event["event"] == "result"] == ["Heatmap"]
     assert maps(tmp_path / "out") == ["a.heat"]
+
+
+def test_a_slide_without_tissue_has_no_score_and_that_is_said(job, tmp_path):
+    torch.manual_seed(0)
+    patch = build(RECIPE)
+    pack(RECIPE, patch, TileClassifier(patch)).save(tmp_path / "c.safetensors")
+    Image.new("RGB", (300, 400), (250, 250, 250)).save(tmp_path / "empty.png")
+    job["arguments"]["inputs"].append(str(tmp_path / "empty.png"))
+    events: list = []
+    assert verbs.execute(job, events.append) == "done"
+    scores = {e["info"]["slide"]: e["info"] for e in events if e["event"] == "result" and e["kind"] == "SlideScore"}
+    assert (scores["empty.png"]["score"], scores["empty.png"]["source"]) == (None, "no tissue found")
+    assert scores["a.png"]["source"] == "top-K classifier" and 0 < scores["a.png"]["score"] < 1
+    assert said(events, "warning") == ["empty.png has no score: no tissue found."]
+    with (tmp_path / "out" / "scores.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["slide"]: row for row in csv.DictReader(file)}
+    assert rows["empty.png"]["score"] == "" and float(rows["a.png"]["score"]) > 0
 
 
 def test_an_unreadable_slide_is_said_once_and_the_others_are_done(job, tmp_path):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from opsin.engine.methods.hybrid_wsi.evaluate import node_metrics, slide_metrics
-from opsin.engine.methods.hybrid_wsi.forest import forest_probabilities, heat_features, patient_stage
+from opsin.engine.methods.hybrid_wsi.evaluate import node_answers, slide_metrics
+from opsin.engine.methods.hybrid_wsi.forest import STAGES, forest_probabilities, heat_features, patient_stage
 from opsin.engine.methods.hybrid_wsi.heat import TileScore
 from opsin.engine.methods.hybrid_wsi.model import UNet
 from opsin.engine.methods.hybrid_wsi.settings import HybridRecipe
@@ -88,9 +88,22 @@ def test_it_starts_from_the_patch_networks_encoder(patch):
 def test_unreadable_slide_and_no_tiles_do_no_harm(patch):
     classifier, loss = train_stage2(RECIPE, patch, candidates(4, broken=1), Run(), 1)
     assert np.isfinite(loss)
-    assert classify(classifier, np.zeros((0, 32, 32, 3), np.uint8)) == 0.0
+    assert classify(classifier, np.zeros((0, 32, 32, 3), np.uint8)) is None
     empty = [Candidate(c.open, c.label, [], c.scale) for c in candidates(2)]
-    assert train_stage2(RECIPE, patch, empty, Run(), 1)[1] == float("inf")
+    assert train_stage2(RECIPE, patch, empty, Run(), 1) == (None, float("inf"))
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_slides_of_one_label_teach_nothing(patch, label):
+    seen: list = []
+    alike = [c for c in candidates() if c.label == label]
+    assert train_stage2(RECIPE, patch, alike, Run(None, seen.append), 1) == (None, float("inf"))
+    assert not any(e["event"] == "metrics" for e in seen)
+
+
+def test_the_precision_of_the_recipe_holds_for_the_slide_classifier(patch):
+    reduced = train_stage2(RECIPE.model_copy(update={"precision": "bfloat16"}), patch, candidates(), Run(), 1)[1]
+    assert np.isfinite(reduced) and reduced != train_stage2(RECIPE, patch, candidates(), Run(), 1)[1]
 
 
 def test_stop_ends_at_the_next_batch(patch):
@@ -158,7 +171,15 @@ def test_what_is_not_defined_is_not_claimed():
     found = slide_metrics(slides((0, "test"), (0, "test")), {"0": 0.1, "1": 0.2}, "test")
     assert found["AUC"] is None and found["specificity at 100 % sensitivity"] is None
     assert found["slide that sets it"] is None and found["sensitivity at 0.5"] is None
-    assert node_metrics(slides((0, "test")), {"0": np.zeros(4)}) == {}
+    nothing = node_answers(slides((0, "test")), {"0": np.zeros(4)})
+    assert (nothing.metrics, nothing.classes, nothing.patients) == ({}, {}, [])
+
+
+def test_other_slides_are_not_passed_off_as_test_slides():
+    samples = slides((1, "test"), (0, "test"), (1, "val"), (0, "val"))
+    found = slide_metrics(samples, {"2": 0.9, "3": 0.1}, "test")
+    assert found["AUC"] is None and found["specificity at the validation threshold"] is None
+    assert found["true positives at 0.5"] == 0 and found["true negatives at 0.5"] == 0
 
 
 def test_camelyon17_slides_and_patients_get_their_kappa():
@@ -169,6 +190,15 @@ def test_camelyon17_slides_and_patients_get_their_kappa():
         for i in range(60)
     ]
     features = {n.id: rng.normal(names.index(n.node) * 5, 0.5, 4) for n in nodes}
-    found = node_metrics(nodes, features)
+    answers = node_answers(nodes, features)
+    found = answers.metrics
+    right = [answers.classes[n.id] == n.node for n in nodes]
+    assert np.mean(right) > 0.9
+    assert [p["patient"] for p in answers.patients] == [f"p{i}" for i in range(12)]
+    # the first nodes of a patient are of one class, the others negative: macro twice is pN1
+    assert [p["true stage"] for p in answers.patients[:4]] == ["pN0", "pN0(i+)", "pN1mi", "pN1"]
+    for patient in answers.patients:
+        own = [names.index(answers.classes[n.id]) for n in nodes if n.patient == patient["patient"]]
+        assert patient["stage"] == STAGES[patient_stage(own)] and patient["nodes"] == 5
     assert found["slide kappa (out of fold)"] > 0.9 and found["patient kappa (out of fold)"] > 0.8
     assert patient_stage([]) == 0 and patient_stage([3, 3, 2, 2]) == 4

@@ -129,6 +129,20 @@ def test_pixels_that_nobody_outlined_count_only_on_slides_outlined_completely(tm
     assert some.dice == pytest.approx(2 / 3) and all_of_it.iou == pytest.approx(16 * 32 / (48 * 32 + 16 * 32))
 
 
+def test_froc_ranks_regions_that_are_less_certain_than_the_threshold(tmp_path):
+    with closing(LabelStore.create(tmp_path / "a.labels", 1024, 1024)) as store:
+        store.polygon([np.array([[64, 64], [448, 64], [448, 448], [64, 448]], float)], 1)
+        store.flush()
+    p = np.full((512, 512), 0.05)
+    p[32:224, 32:224] = 0.45  # the lesion, seen but not called
+    p[400:480, 400:480] = 0.25
+    p[432:448, 432:448] = 0.35  # the middle of the same false alarm
+    with heat_map(tmp_path / "h.heat", p) as heat:
+        found = detections(heat, tmp_path / "a.labels", STATES, 1.0, 0.5)
+    assert found.confidence == pytest.approx([0.45, 0.35], abs=0.005) and found.hit.tolist() == [1, 0]
+    assert froc([found]) == 1
+
+
 @pytest.mark.parametrize("base", [1, 2, 8, 32, 128])
 def test_an_outline_counts_where_it_lies_whatever_the_resolution(tmp_path, base):
     """A pixel of the map that an outline crosses counts by its share, on both sides alike: nothing is shifted."""

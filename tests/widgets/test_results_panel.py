@@ -8,6 +8,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
+from qtpy.QtCore import Qt
 
 from opsin.engine.jobs import JobSpec
 from opsin.engine.method import get_method
@@ -31,6 +33,11 @@ def make_heat(path, width=64, height=48, value=200):
         tile = np.zeros((512, 512), np.uint8)
         tile[:height, : width // 2] = value
         pyramid.write(0, 0, tile)
+    return path
+
+
+def make_picture(path):
+    Image.new("RGB", (300, 200), (200, 150, 180)).save(path)
     return path
 
 
@@ -372,6 +379,32 @@ def test_scores_are_written_highest_first(scored, tmp_path, qtbot):
 def test_unscored_slides_come_last_in_the_file(tmp_path):
     write_scores(tmp_path / "x.csv", rows(("positive", None, None), ("negative", None, 0.1)), 0.5)
     assert (tmp_path / "x.csv").read_text().splitlines()[-1].startswith("s0,positive")
+
+
+def test_a_slide_with_nothing_to_score_stands_apart(scored, workspace, run, tmp_path, qtbot):
+    """No tissue: not a score of 0, which would count as rightly negative, and not as if it had not been predicted."""
+    empty, later = workspace.items()[1], workspace.add([make_picture(tmp_path / "later.png")])[0]
+    workspace.set_score(empty.id, run.name, {"score": None, "source": "no tissue found", "area": 0.0})
+    qtbot.waitUntil(lambda: len(scored.table.shown()) == 9 and scored.table.rows.rows[1].score is None)
+    assert scored.table.shown()[-2:] == [empty.id, later.id]
+    assert workspace.scores(run.name)[-1]["item"] == empty.id
+    model = scored.table.model()
+    assert [model.index(row, 1).data() for row in (7, 8)] == ["n/a", ""]
+    assert "No score: no tissue found" in model.index(7, 0).data(Qt.ItemDataRole.ToolTipRole)
+    scored.judge.split.setCurrentIndex(scored.judge.split.findData(""))
+    scored.judge.split.activated.emit(0)
+    assert (
+        empty.name not in [row.name for row in scored.judge.judgement.rows] and scored.judge.judgement.auc is not None
+    )
+    assert scored.judge.unscored.isVisible()
+    assert scored.judge.unscored.text() == f"Not judged, without a score: {empty.name} (no tissue found)."
+    write_scores(tmp_path / "x.csv", scored.table.rows.rows, 0.5)
+    with (tmp_path / "x.csv").open(newline="") as file:
+        last = list(csv.DictReader(file))[-2:]
+    assert [(row["slide"], row["score"], row["called"], row["scored by"]) for row in last] == [
+        (empty.name, "", "n/a", "no tissue found"),
+        (later.name, "", "", ""),
+    ]
 
 
 @pytest.mark.parametrize("suffix", [".geojson", ".xml", ".tif"])

@@ -35,7 +35,7 @@ class HybridWSI(Method):
 
         return open_data(path)
 
-    def train(self, recipe: HybridRecipe, data: Any, run: Run) -> Checkpoint:
+    def train(self, recipe: HybridRecipe, data: Any, run: Run) -> Checkpoint | None:
         from .train import train
 
         return train(recipe, data, run)
@@ -45,7 +45,7 @@ class HybridWSI(Method):
 
         return predict(checkpoint, sample, options, run)
 
-    def evaluate(self, checkpoint: Checkpoint, data: Any, run: Run) -> dict[str, float]:
+    def evaluate(self, checkpoint: Checkpoint, data: Any, run: Run) -> dict[str, Any]:
         from .evaluate import evaluate
 
         return evaluate(checkpoint, data, run)

@@ -54,10 +54,10 @@ class SlideHeat:
         """Return the `count` tiles with the largest probability (all when fewer), largest first."""
         return sorted(self.scores, key=lambda s: (-s.p, s.x, s.y))[:count]
 
-    def mean_of_maxima(self, count: int) -> float:
-        """The slide score that needs no training: mean of the `count` largest tile maxima; 0 without tissue."""
+    def mean_of_maxima(self, count: int) -> float | None:
+        """The slide score that needs no training: mean of the `count` largest tile maxima; None without a tile."""
         best = self.top(count)
-        return sum(s.p for s in best) / len(best) if best else 0.0
+        return sum(s.p for s in best) / len(best) if best else None
 
 
 def map_base(scale: Scale, stride: int) -> int:

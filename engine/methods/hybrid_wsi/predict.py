@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from ...checkpoints import Checkpoint
-from ...data.slides import open_slide
+from ...data.slides import Slide, open_slide
 from ...files import remove_companions
-from ...results import Heatmap, Result, SlideScore
+from ...results import NO_TILES, NO_TISSUE, Heatmap, Result, SlideScore
 from ...runs import Run
 from ...tiles import TilePyramid
-from .heat import map_base, predict_slide
+from .heat import SlideHeat, TileScore, map_base, predict_slide
 from .model import for_inference
-from .published import unpack
+from .published import Trained, unpack
 from .settings import HybridOptions
 from .stage2 import classify, read_tiles
-from .tissue import scale_of
+from .tissue import Scale, scale_of
 
 
 def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: Run) -> Iterator[Result]:
@@ -68,22 +68,42 @@ def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: R
         yield heatmap
         if run.stopping:
             return
-        count = options.K or recipe.K
-        best = heat.top(count)
-        score, source = heat.mean_of_maxima(count), "mean of the K tile maxima"
-        if trained.slide is not None and options.score != "maxima":
-            images = read_tiles(slide, best, scale, recipe.stage2_tile)
-            score, source = classify(trained.slide, images, run.device), "top-K classifier"
-        elif options.score == "classifier":
-            run.message(
-                "This checkpoint has no slide classifier; the score is the mean of the K tile maxima.", "warning"
-            )
+        best = heat.top(options.K or recipe.K)
+        score, source = _score(slide, scale, trained, heat, best, options, run)
     tiles = [(t.x, t.y, t.size, t.p) for t in best]
     answer = SlideScore(None, Path(sample).name, score, source, tiles, area, heat.skipped)
     if run.folder is not None:
         answer.path = folder / f"{stem}.score.json"
         answer.save(answer.path)
     yield answer
+
+
+def _score(
+    slide: Slide,
+    scale: Scale,
+    trained: Trained,
+    heat: SlideHeat,
+    best: list[TileScore],
+    options: HybridOptions,
+    run: Run,
+) -> tuple[float | None, str]:
+    """Return the slide's score and what it rests on; None, and why, for a slide of which nothing was seen."""
+    if not best:
+        reason = NO_TILES if heat.skipped else NO_TISSUE
+        run.message(f"{slide.path.name} has no score: {reason}.", "warning")
+        return None, reason
+    maxima = heat.mean_of_maxima(len(best))
+    if trained.slide is not None and options.score != "maxima":
+        score = classify(trained.slide, read_tiles(slide, best, scale, trained.recipe.stage2_tile), run.device)
+        if score is not None:
+            return score, "top-K classifier"
+        run.message(
+            f"{slide.path.name}: the tiles for the classifier cannot be read; its score is the mean of the tile maxima.",
+            "warning",
+        )
+    elif options.score == "classifier":
+        run.message("This checkpoint has no slide classifier; the score is the mean of the K tile maxima.", "warning")
+    return maxima, "mean of the K tile maxima"
 
 
 def _remove(path: Path) -> None:

@@ -79,14 +79,17 @@ def slide_probability(logits: Tensor, counts: Tensor) -> Tensor:
 
 def train_stage2(
     recipe: HybridRecipe, patch: PatchNetwork, candidates: Sequence[Candidate], run: Run, round: int
-) -> tuple[TileClassifier, float]:
-    """Train the tile classifier; return it and the mean loss of the last epoch, by which rounds are compared."""
+) -> tuple[TileClassifier | None, float]:
+    """Train the tile classifier; return it and the mean loss of the last epoch, by which rounds are compared.
+
+    None and infinity where there is nothing to learn: without a slide of each label that has tiles.
+    """
     candidates = [c for c in candidates if c.tiles]
+    if {c.label for c in candidates} != {0, 1}:
+        return None, float("inf")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         classifier = TileClassifier(patch).to(run.device)
-    if not candidates:
-        return classifier.cpu().eval(), float("inf")
     size = min(recipe.stage2_batch, len(candidates))
     per_epoch = -(-len(candidates) // size)
 
@@ -136,6 +139,7 @@ def train_stage2(
         seed=(recipe.seed, "stage 2", round),
         what=f"round {round}: slide classifier",
         step_offset=max(0, round - 1) * recipe.stage2_epochs * per_epoch,
+        precision=recipe.precision,
         save_seconds=float("inf"),
     )
     last = reported.losses[-per_epoch:]
@@ -143,10 +147,10 @@ def train_stage2(
 
 
 @torch.inference_mode()
-def classify(classifier: TileClassifier, images: np.ndarray, device: str = "cpu") -> float:
-    """Return the slide probability from its tiles, uint8 [K, H, W, 3]; 0 without tiles."""
+def classify(classifier: TileClassifier, images: np.ndarray, device: str = "cpu") -> float | None:
+    """Return the slide probability from its tiles, uint8 [K, H, W, 3]; None without tiles."""
     if not len(images):
-        return 0.0
+        return None
     classifier = classifier.to(device).eval()
     logits = []
     for start in range(0, len(images), 4):

@@ -42,8 +42,17 @@ from .tiles import EStep, Mix, Opened, quantised
 INFERENCE_BATCH = 16  # tiles per pass in the E-step, as published
 
 
-def train(recipe: HybridRecipe, data: Any, run: Run) -> Checkpoint:
-    """Train on a `data.SlideSet` (or anything with its `snapshot`); see the module's text for the order."""
+NO_CLASSIFIER = (
+    "The slide classifier is not trained: it needs training slides of both labels, positive and negative, with tissue. The slide "
+    "score is the mean of the K tile maxima."
+)
+
+
+def train(recipe: HybridRecipe, data: Any, run: Run) -> Checkpoint | None:
+    """Train on a `data.SlideSet` (or anything with its `snapshot`); see the module's text for the order.
+
+    None when the user stopped it before the first step: then there is nothing to keep.
+    """
     with _folder(run) as folder:
         return _Training(recipe, data, run, folder).run_rounds()
 
@@ -68,6 +77,8 @@ class _Training:
     def __init__(self, recipe: HybridRecipe, data: Any, run: Run, folder: Path) -> None:
         self.recipe, self.data, self.run, self.folder = recipe, data, run, folder
         self.problems: set[str] = set()
+        self.partial: tuple[int, int, int] | None = None
+        """Round, step and steps of weights that are not those of a finished round: the user stopped."""
         for name in ("checkpoints", "previews", "snapshots", "estep"):
             (folder / name).mkdir(exist_ok=True)
         if recipe.batch_size < run.team.world:
@@ -81,12 +92,11 @@ class _Training:
             load_initial(self.model, Path(recipe.initial_checkpoint))
         self.model.to(run.device)
 
-    def run_rounds(self) -> Checkpoint:
+    def run_rounds(self) -> Checkpoint | None:
         recipe, run = self.recipe, self.run
         # the baseline trains on outlines alone, in one go, for as many steps as all rounds together
         rounds = 0 if recipe.pixel_labels_only else recipe.rounds
         losses: dict[int, float] = {}
-        round = 0
         for round in range(rounds + 1):
             with run.team.lead_first():
                 snapshot = self.data.snapshot(self.folder, round)
@@ -99,12 +109,15 @@ class _Training:
                 if run.stopping or not self._m_step(round, snapshot, proposals):
                     break
             if recipe.stage2 and (round or not rounds):
-                loss = self._stage2(round, rounds, snapshot)
-                if loss is None:
+                trained = self._stage2(round, rounds, snapshot)
+                if trained is None:
                     break
-                losses[round] = loss
-                run.log(step=round, slide_classifier_loss=loss)
-        return self._finish(round, losses)
+                if trained["classifier"] is None:
+                    self._problem(NO_CLASSIFIER)
+                    continue
+                losses[round] = trained["loss"]
+                run.log(step=round, slide_classifier_loss=trained["loss"])
+        return self._finish(losses)
 
     # ---- the steps ------------------------------------------------------------------------------------------------
 
@@ -298,6 +311,8 @@ class _Training:
                 precision=recipe.precision,
             )
             if reached < steps:
+                if reached:  # else these are the weights of the round before
+                    self.partial = round, reached, steps
                 return False
             if run.team.lead:
                 header = {"round": round, "snapshot": snapshot.hash}
@@ -307,8 +322,9 @@ class _Training:
         finally:
             opened.close()
 
-    def _stage2(self, round: int, rounds: int, snapshot: Snapshot) -> float | None:
-        """Train the slide classifier of this round; return its loss, None when the user stopped it."""
+    def _stage2(self, round: int, rounds: int, snapshot: Snapshot) -> dict[str, Any] | None:
+        """Train the slide classifier of this round; return its "loss" and weights ("classifier", None where it has nothing to
+        learn from). None when the user stopped it."""
         run = self.run
         path = self.folder / "checkpoints" / f"stage2_round_{round}.safetensors"
         if not path.exists():
@@ -323,7 +339,7 @@ class _Training:
                     self._train_stage2(path, round, snapshot, proposals)
             if run.stopping:
                 return None
-        return load_state(path)["loss"]
+        return load_state(path)
 
     def _train_stage2(self, path: Path, round: int, snapshot: Snapshot, proposals: dict[int, EStep]) -> None:
         recipe, run = self.recipe, self.run
@@ -336,31 +352,39 @@ class _Training:
         run.phase(f"round {round}: slide classifier")
         classifier, loss = train_stage2(recipe, self.model, candidates, run, round)
         if not run.stopping:
-            save_state(path, {"loss": loss, "classifier": classifier.state_dict()})
+            weights = classifier.state_dict() if classifier is not None else None
+            save_state(path, {"loss": loss if weights is not None else None, "classifier": weights})
 
     # ---- the end --------------------------------------------------------------------------------------------------
 
-    def _finish(self, reached: int, losses: dict[int, float]) -> Checkpoint:
-        """Return the checkpoint of the best round, or of what there is when the user stopped."""
+    def _finish(self, losses: dict[int, float]) -> Checkpoint | None:
+        """Return the checkpoint of the best round, or of what there is when the user stopped; None when that is nothing."""
         recipe = self.recipe
         complete = [r for r in range(recipe.rounds + 1) if self._round_path(r).exists()]
         best = min(losses, key=lambda r: (losses[r], r)) if losses and recipe.select_round else None
-        chosen = best if best is not None else (max(complete) if complete else None)
         slide = None
-        if chosen is not None and not (self.run.stopping and chosen < reached and best is None):
+        facts: dict[str, Any] = {}
+        if (
+            best is None and self.partial is not None
+        ):  # the weights are there already, and no classifier belongs to them
+            chosen, facts["step"], facts["steps"] = self.partial
+        elif complete:
+            chosen = best if best is not None else max(complete)
             self._load_round(chosen)
-        if chosen in losses:
-            slide = TileClassifier(self.model)
-            state = load_state(self.folder / "checkpoints" / f"stage2_round_{chosen}.safetensors")
-            slide.load_state_dict(state["classifier"])
+            if chosen in losses:
+                slide = TileClassifier(self.model)
+                state = load_state(self.folder / "checkpoints" / f"stage2_round_{chosen}.safetensors")
+                slide.load_state_dict(state["classifier"])
+        else:
+            return None
         rounds = {str(r): loss for r, loss in losses.items()}
-        facts = {"round": chosen, "stage2_losses": rounds, "problems": sorted(self.problems)}
+        facts |= {"round": chosen, "stage2_losses": rounds, "problems": sorted(self.problems)}
         checkpoint = pack(
             recipe, self.model, slide, metrics={f"stage 2 loss, round {r}": v for r, v in rounds.items()}, **facts
         )
         if self.run.folder is not None and self.run.team.lead:
-            self.run.describe(round=chosen, stage2_losses=rounds, problems=sorted(self.problems))
-            write_text(self.folder / "model_card.md", model_card(recipe, chosen, losses, self.folder))
+            self.run.describe(**{"step": None, "steps": None, **facts})
+            write_text(self.folder / "model_card.md", model_card(recipe, facts, losses, self.folder))
         return checkpoint
 
     def _steps(self, round: int, fine: int) -> int:
@@ -408,8 +432,11 @@ class _NoProgress(Run):
         """Said nothing: the E-step counts slides."""
 
 
-def model_card(recipe: HybridRecipe, chosen: int | None, losses: dict[int, float], folder: Path) -> str:
-    """Return the model card of a finished training, Markdown with a YAML head."""
+def model_card(recipe: HybridRecipe, facts: dict[str, Any], losses: dict[int, float], folder: Path) -> str:
+    """Return the model card of a training, Markdown with a YAML head; `facts` are those of the checkpoint's header."""
+    kept = f"round {facts['round']} of {0 if recipe.pixel_labels_only else recipe.rounds}"
+    if "step" in facts:
+        kept += f", stopped after step {facts['step']} of {facts['steps']}; without a slide classifier"
     lines = [
         "---",
         "library_name: opsin",
@@ -424,7 +451,7 @@ def model_card(recipe: HybridRecipe, chosen: int | None, losses: dict[int, float
         "`snapshots/`.",
         "",
         f"- network {recipe.network}, read at {recipe.mpp:g} µm/px (0 = level 0 as it is), tiles of {recipe.tile} px, RGB / 255",
-        f"- kept: round {chosen} of {recipe.rounds}",
+        f"- kept: {kept}",
         *(f"- stage-2 training loss after round {r}: {loss:.4f}" for r, loss in losses.items()),
     ]
     return "\n".join(lines) + "\n"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .data import SlideSample
 
 SMALL = 32  # level-0 px per pixel of the small map, as published
+FAINT = (0.4, 0.3, 0.2)  # probabilities below the threshold at which FROC still finds regions
 FINE = 4  # labels are compared with a heat map at up to 2**FINE times its resolution
 
 
@@ -114,11 +115,15 @@ def detections(
 ) -> SlideDetections:
     """Return the detections of a slide for FROC: the peak of each connected region at or above `threshold`.
 
-    The lesions are those of the labels at the resolution of the small map.
+    FROC ranks detections, so less certain ones count too: regions at or above each of `FAINT` give their peak where they hold
+    none yet. The lesions are those of the labels at the resolution of the small map.
     """
     small, step = small_map(heat)
-    found, count = ndimage.label(small >= threshold * 255, np.ones((3, 3)))
-    peaks = ndimage.maximum_position(small, found, range(1, count + 1)) if count else []
+    peaks: list[tuple[int, int]] = []
+    for least in (threshold, *(p for p in FAINT if p < threshold)):
+        found, count = ndimage.label(small >= least * 255, np.ones((3, 3)))
+        fresh = sorted(set(range(1, count + 1)).difference(int(found[peak]) for peak in peaks))
+        peaks += ndimage.maximum_position(small, found, fresh) if fresh else []
     points = np.array([(column, row) for row, column in peaks], int).reshape(-1, 2)
     confidence = np.array([small[y, x] / 255 for x, y in points])
     if labels is None:
