@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFileDialog
 from ..engine.class_table import taken_values
 from ..engine.errors import AnnotationError, OpsinError
 from ..engine.labels.classes import LabelClass
-from ..engine.labels.mapping import CLEAR, SKIP, Target
+from ..engine.labels.mapping import CLEAR, SKIP, Target, shortened
 from ..widgets.background import in_background
 from .import_dialog import MappingDialog
 
@@ -71,8 +71,19 @@ class Exchange(QObject):
         workspace = self.window.workspace
         taken = taken_values(workspace) if workspace is not None else ()
         dialog = MappingDialog(path, item.name, outlines, self.window.model.classes, self.window, taken)
+        dialog.warn(self._doubt(path, item))
         dialog.accepted.connect(lambda: self._take(dialog, item, outlines, path))
         self.window.show_dialog(dialog)
+
+    def _doubt(self, path: Path, item: Item) -> str:
+        """Return why the file may belong to another slide, "" when its name says that it belongs to this one."""
+        stem, workspace = path.stem.casefold(), self.window.workspace
+        if item.name.casefold() in stem or workspace is None:
+            return ""
+        other = next((one.name for one in workspace.items() if one.name.casefold() == stem), None)
+        if other is not None:
+            return f"The file is named like the slide {other}, but would go onto {item.name}, which is open."
+        return f"No slide is named like this file. It would go onto {item.name}, which is open."
 
     def _take(self, dialog: MappingDialog, item: Item, outlines: Outlines, path: Path) -> None:
         try:
@@ -110,11 +121,15 @@ class Exchange(QObject):
                 workspace.set_classes([c for c in workspace.classes if c.value not in new])
             self.window.messages.error(error)
 
-        in_background(work, done=lambda report: self._report(report, list(new.values())), failed=failed, owner=self)
+        in_background(
+            work, done=lambda report: self._report(report, item, list(new.values())), failed=failed, owner=self
+        )
 
-    def _report(self, report: ImportReport, new: list[LabelClass]) -> None:
+    def _report(self, report: ImportReport, item: Item, new: list[LabelClass]) -> None:
         kind = self.window.messages.warning if report.skipped or report.cut else self.window.messages.success
-        text = f"{report.sentence} Undo takes it back in one step."
+        here = self.window.item is not None and self.window.item.id == item.id
+        undo = "Undo takes it back in one step." if here else "To take it back, open that slide and press Undo once."
+        text = f"{report.tell(shortened(item.name, 60))} {undo}"
         if new:
             names = ", ".join(f"'{c.name}'" for c in new)
             text += f" New and left out of training until you change that in the class table: {names}."

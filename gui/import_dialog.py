@@ -12,7 +12,7 @@ from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import QComboBox, QDialogButtonBox, QFrame, QGridLayout, QLabel, QScrollArea, QWidget
 
 from ..engine.labels.classes import LabelClass
-from ..engine.labels.mapping import CLEAR, SKIP, Target, count_classes, new_class, quoted, shortened
+from ..engine.labels.mapping import CLEAR, SKIP, UNNAMED, Target, count_classes, new_class, quoted, shortened
 from ..widgets import theme
 from ..widgets.editors import QuietComboBox
 from ..widgets.texts import MutedLabel, heading
@@ -59,6 +59,12 @@ class MappingDialog(Sheet):
         self.head.setProperty("kind", "heading")
         self.head.setWordWrap(True)
         self.column.addWidget(self.head)
+        self.doubt = QLabel()
+        self.doubt.setTextFormat(Qt.TextFormat.PlainText)
+        self.doubt.setProperty("kind", "warning")
+        self.doubt.setWordWrap(True)
+        self.doubt.hide()
+        self.column.addWidget(self.doubt)
         self.column.addWidget(MutedLabel("Choose what each class of the file becomes on the slide.", wrap=True))
         self.column.addWidget(self._table(counts), 1)
         self.note = QLabel()
@@ -76,6 +82,11 @@ class MappingDialog(Sheet):
         elif first in self.boxes:
             self.boxes[first].setFocus()
         self.resize(theme.px(600), theme.px(220 + 37 * min(len(counts), ROOM_ROWS)))
+
+    def warn(self, sentence: str) -> None:
+        """Show why this may be the wrong slide; "" for no doubt."""
+        self.doubt.setText(sentence)
+        self.doubt.setVisible(bool(sentence))
 
     def _table(self, counts: dict[str, int]) -> QScrollArea:
         inside = QWidget()
@@ -141,9 +152,24 @@ class MappingDialog(Sheet):
             text = f"Left out: {quoted(left)}. The import is one step of Undo."
         else:
             text = "The import is one step of Undo."
+        guess = self._guessed()
+        if guess is not None:
+            text = f"The outlines say no class and are taken for '{guess}': change that if they mean something else. {text}"
         self.note.setText(text)
         self.note.setProperty("kind", "warning" if nothing else "muted")
         self.note.style().polish(self.note)
+
+    def _guessed(self) -> str | None:
+        """Name of the class that outlines without a class become by a guess that the user has not changed."""
+        for name, box in self.boxes.items():
+            target = self._mapping[name]
+            if (
+                name.strip().casefold() in UNNAMED
+                and isinstance(target, LabelClass)
+                and box.currentData() == target.value
+            ):
+                return target.name
+        return None
 
     def choices(self) -> dict[str, Target]:
         """Return class name in the file -> class (perhaps a new one), "clear" or "skip".

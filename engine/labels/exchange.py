@@ -55,7 +55,15 @@ class ImportReport:
 
     @property
     def sentence(self) -> str:
-        parts = [", ".join(f"{count} {name}" for name, count in self.counts.items()) or "no outline of a class"]
+        return self.tell()
+
+    def tell(self, slide: str = "") -> str:
+        """Return what happened in one sentence; `slide` is the name of the slide that got the outlines."""
+        counts = list(self.counts.items())
+        first = [f"{_outlines(count)} as {name}" for name, count in counts[:1]]
+        parts = [
+            ", ".join([*first, *(f"{count:,} as {name}" for name, count in counts[1:])]) or "no outline of a class"
+        ]
         if self.erased:
             parts.append(f"{self.erased} erased")
         if self.left_out:
@@ -67,7 +75,7 @@ class ImportReport:
         if self.cut:
             reach = "1 outline reaches" if self.cut == 1 else f"{self.cut} outlines reach"
             parts.append(f"{reach} beyond the slide and {'was' if self.cut == 1 else 'were'} cut")
-        return f"Imported {'; '.join(parts)}."
+        return f"Imported {f'into {slide}: ' if slide else ''}{'; '.join(parts)}."
 
     @property
     def details(self) -> list[str]:
@@ -77,7 +85,7 @@ class ImportReport:
 
 
 def _outlines(count: int) -> str:
-    return "1 outline" if count == 1 else f"{count} outlines"
+    return "1 outline" if count == 1 else f"{count:,} outlines"
 
 
 def _of(name: str) -> str:
@@ -189,7 +197,7 @@ def _reason(report: ImportReport, wanted: int, outside: int) -> str:
             return f"its outlines are {_of(names[0])}, and it is not said what that becomes."
         return f"it is not said what its classes become: {quoted(names)}."
     if outside:
-        return "all outlines lie outside the slide: do they belong to another slide or level?"
+        return "all outlines lie outside the slide. They may belong to another slide or level."
     if report.skipped:
         return f"none of its outlines can be used. {report.skipped[0]}"
     return "there are no outlines."

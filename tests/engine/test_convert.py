@@ -37,7 +37,7 @@ def opsin(capsys, *words):
 def test_there_and_back(tmp_path):
     write_annotations(tmp_path / "a.geojson", [Outline("a", [SQUARE], "Tumor")])
     assert "1 outline" in convert(tmp_path / "a.geojson", tmp_path / "a.xml")
-    assert "Imported 1 Tumour" in convert(tmp_path / "a.xml", tmp_path / "a.labels", (300, 300))
+    assert "Imported 1 outline as Tumour" in convert(tmp_path / "a.xml", tmp_path / "a.labels", (300, 300))
     assert "1 outline" in convert(tmp_path / "a.labels", tmp_path / "b.geojson")
     assert areas(tmp_path / "a.labels") == ((300, 300), {1: 190 * 190})
     assert read_annotations(tmp_path / "b.geojson")[0].class_name == "Tumour"
@@ -49,7 +49,7 @@ def test_size_in_numbers_or_from_the_slide(tmp_path, xml, capsys):
     Image.new("RGB", (320, 240), "white").save(tmp_path / "s.png")
     status, out, _ = opsin(capsys, "convert", xml, tmp_path / "c.labels", "--slide", tmp_path / "s.png")
     assert status == 0 and areas(tmp_path / "c.labels")[0] == (320, 240)
-    assert out.count("\n") == 1 and "1 Tumour" in out and "'Gland'" in out and "--map" in out
+    assert out.count("\n") == 1 and "1 outline as Tumour" in out and "'Gland'" in out and "--map" in out
     assert {path.name for path in tmp_path.iterdir()} == {"a.xml", "b.labels", "c.labels", "s.png"}
 
 

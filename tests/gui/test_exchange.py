@@ -44,7 +44,9 @@ def test_import_asks_with_a_prefilled_table_and_is_one_undo_step(opened, annotat
     dialog.accept()
     store = opened.model.labels
     qtbot.waitUntil(lambda: bool(opened.banners.banners))
-    assert "2 Tumour" in opened.banners.texts()[0]
+    assert opened.banners.texts()[0] == (
+        "Imported into alpha: 2 outlines as Tumour, 1 as Normal. Undo takes it back in one step."
+    )
     assert store.areas() == {1: 2 * 100 * 100 - 20 * 20, 2: 20 * 20}
     qtbot.waitUntil(lambda: opened.workspace.items()[0].marked > 0)
     opened.commands.undo()
@@ -174,6 +176,33 @@ def test_a_dropped_file_goes_to_the_slide_of_its_name(opened, annotations, qtbot
     dialog.accept()
     qtbot.waitUntil(lambda: opened.workspace.items()[1].marked > 0)
     assert opened.model.labels.areas() == {}, "the open slide stays as it was"
+    qtbot.waitUntil(lambda: bool(opened.banners.banners))
+    said = opened.banners.texts()[0]
+    assert said.startswith("Imported into beta: ") and said.endswith("open that slide and press Undo once.")
+
+
+@pytest.mark.parametrize(
+    ("name", "doubt"),
+    [
+        ("alpha", ""),
+        ("alpha_annotations", ""),
+        ("beta", "named like the slide beta"),
+        ("tumor_073", "No slide is named"),
+    ],
+)
+def test_a_file_that_fits_the_open_slide_badly_is_doubted(opened, annotations, qtbot, name, doubt):
+    path = annotations.rename(annotations.with_name(f"{name}.xml"))
+    opened.exchange.import_file(path)
+    dialog = mapping(opened, qtbot)
+    assert doubt in dialog.doubt.text() and dialog.doubt.isVisible() == bool(doubt)
+
+
+def test_outlines_without_a_class_are_taken_for_tumour_and_the_dialog_says_so(opened, tmp_path, qtbot):
+    opened.exchange.import_file(unknown(tmp_path / "alpha.geojson", ""))
+    dialog = mapping(opened, qtbot)
+    assert dialog.choices()[""].name == "Tumour" and "taken for 'Tumour'" in dialog.note.text()
+    choose(dialog, "", 2)
+    assert "taken for" not in dialog.note.text()
 
 
 def test_import_of_a_real_file(opened, data, qtbot):
