@@ -47,7 +47,9 @@ class ToolBox(QWidget):
         column.addLayout(self._brush_row())
         self._relays = [
             Relay(lambda _: self._show_tool(), model.events.tool, parent=self),
-            Relay(lambda _: self._show_brush(), model.events.brush_um, model.events.mpp, parent=self),
+            Relay(
+                lambda _: self._show_brush(), model.events.brush_um, model.events.mpp, model.events.slide, parent=self
+            ),
         ]
         self.restyle()
         self._show_tool()
@@ -111,7 +113,13 @@ class ToolBox(QWidget):
 
     def _show_brush(self) -> None:
         self._quiet = True
-        self.brush_box.setSuffix(" µm" if self.model.mpp or self.model.slide is None else " px")
+        known = self.model.mpp or self.model.slide is None
+        self.brush.setToolTip(
+            "Brush diameter on the tissue ([ and ])"
+            if known
+            else "Brush diameter in pixels of the slide, whose resolution is unknown ([ and ])"
+        )
+        self.brush_box.setSuffix(" µm" if known else " px")
         self.brush_box.setValue(self.model.brush_um)
         self.brush.setValue(size_to_step(self.model.brush_um))
         self._quiet = False

@@ -143,6 +143,13 @@ def test_mpp_dialog_shows_the_source_and_sets_it(opened, qtbot):
     assert opened.workspace.item(opened.item.id).mpp is None
 
 
+def test_brush_size_is_in_pixels_where_the_resolution_is_unknown(opened):
+    assert opened.model.mpp is None and opened.model.brush_radius == 50
+    assert opened.room.annotations.toolbox.brush_box.text() == "100.0 px"
+    opened.set_mpp(0.5)
+    assert opened.room.annotations.toolbox.brush_box.text() == "100.0 µm" and opened.model.brush_radius == 100
+
+
 def test_labels_from_a_table(opened, tmp_path, qtbot):
     table = tmp_path / "labels.csv"
     table.write_text("slide,label,split\nalpha.png,positive,train\nbeta,negative,val\nomega,positive,train\n")
