@@ -20,7 +20,7 @@ from typing import Any
 from psygnal import Signal
 from pydantic import BaseModel
 
-from .data.slides import Slide, is_slide, open_slide
+from .data.slides import Slide, file_fingerprint, is_slide, open_slide, sampled_fingerprint
 from .database import DATABASE, Database
 from .errors import LabelError, OpsinError, RunError, WorkspaceError
 from .files import replacing
@@ -175,12 +175,11 @@ class Workspace:
     def _add(self, path: Path, slide: Slide) -> Item:
         fingerprint = slide.fingerprint()
         with self._database.lock:
-            rows = self._select(f"SELECT {COLUMNS} FROM item WHERE fingerprint = ?", (fingerprint,))
-            if rows:
-                item = _item(rows[0])
-                if not self.slide_path(item).exists():
-                    self._execute("UPDATE item SET path = ? WHERE id = ?", (self._relative(path), item.id))
-                return self.item(item.id)
+            known = self._known(path, fingerprint)
+            if known is not None:
+                place = known.path if self.slide_path(known).exists() else self._relative(path)
+                self._execute("UPDATE item SET path = ?, fingerprint = ? WHERE id = ?", (place, fingerprint, known.id))
+                return self.item(known.id)
             item = Item(
                 id=uuid.uuid4().hex[:12],
                 path=self._relative(path),
@@ -198,6 +197,19 @@ class Workspace:
                 (position, *values.values()),
             )
             return item
+
+    def _known(self, path: Path, fingerprint: str) -> Item | None:
+        """Return the item whose slide this is, wherever it lies."""
+        search = f"SELECT {COLUMNS} FROM item WHERE fingerprint = ?"
+        if rows := self._select(search, (fingerprint,)):
+            return _item(rows[0])
+        # Older workspaces hold hashes of samples, which different pictures may share.
+        for row in self._select(search, (sampled_fingerprint(path),)):
+            item = _item(row)
+            place = self.slide_path(item)
+            if place == path or not place.exists() or file_fingerprint(place) == fingerprint:
+                return item
+        return None
 
     def remove(self, ids: Sequence[str]) -> None:
         """Take slides out of the list. Slide files are not touched; label files move to ``labels/removed``."""

@@ -27,6 +27,8 @@ TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 # A resolution that a scanner never has and that picture programs write when they know nothing better.
 _PRINT_DPI = (72.0, 96.0, 150.0, 300.0, 600.0)
+# Bytes up to which a file is hashed whole for its fingerprint; a fraction of a second.
+_HASHED_WHOLE = 64 << 20
 # Source pixels held at once while a large region is scaled down: 48 MB of RGB.
 _BLOCK_PIXELS = 1 << 24
 
@@ -231,7 +233,7 @@ class Slide:
     # -- identity --------------------------------------------------------------------------------------------------
 
     def fingerprint(self) -> str:
-        """SHA-256 over the size of the file and some of its blocks: cheap, the same after a move or a new name."""
+        """`file_fingerprint` of the slide's file: the same after a move or a new name."""
         if self._fingerprint is None:
             try:
                 self._fingerprint = file_fingerprint(self.path)
@@ -263,7 +265,36 @@ def _resample(
 
 
 def file_fingerprint(path: Path) -> str:
-    """SHA-256 over the size, the first and last 64 KiB and eight 4 KiB blocks between them."""
+    """SHA-256 that tells files with different pixels apart.
+
+    Of the whole file up to 64 MiB, and of files without compression (there a few changed pixels change a few bytes and
+    nothing else); of larger ones as `sampled_fingerprint`: any other pixels change the lengths of compressed tiles, and so
+    the table of tiles and the size.
+    """
+    size = path.stat().st_size
+    if size > _HASHED_WHOLE and not _uncompressed(path):
+        return sampled_fingerprint(path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _uncompressed(path: Path) -> bool:
+    magic = _first_bytes(path)
+    if magic[:2] == b"BM":
+        return True
+    if magic[:4] not in TIFF_MAGIC:
+        return False
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return bool(tiff.pages.first.compression == 1)
+    except Exception:  # damaged: opening the slide says so
+        return False
+
+
+def sampled_fingerprint(path: Path) -> str:
+    """SHA-256 over the size, the first and last 64 KiB and eight 4 KiB blocks between them; of small files over all."""
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:

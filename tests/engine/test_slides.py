@@ -14,9 +14,17 @@ import pytest
 import tifffile
 from PIL import Image
 
+from opsin.engine.data import slides
 from opsin.engine.data.openslide_slide import OpenSlideSlide
 from opsin.engine.data.picture import PictureSlide
-from opsin.engine.data.slides import SUFFIXES, is_slide, mpp_of_resolution, open_slide
+from opsin.engine.data.slides import (
+    SUFFIXES,
+    file_fingerprint,
+    is_slide,
+    mpp_of_resolution,
+    open_slide,
+    sampled_fingerprint,
+)
 from opsin.engine.data.tiff import write_pyramid
 from opsin.engine.data.tiff_codecs import ycbcr_to_rgb
 from opsin.engine.data.tiled_tiff import TiledTiffSlide
@@ -276,6 +284,22 @@ def test_the_fingerprint_survives_a_move_and_sees_a_change(pyramid, tmp_path):
     content[-1] ^= 1
     copy.write_bytes(content)
     assert open_slide(copy).fingerprint() != open_slide(path).fingerprint()
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_the_fingerprint_of_a_large_file_sees_any_pixel_that_is_stored_as_it_is(tmp_path, monkeypatch, compression):
+    monkeypatch.setattr(slides, "_HASHED_WHOLE", 1 << 16)  # so that these files count as large
+    pixels = np.random.default_rng(0).integers(0, 255, (600, 600, 3), np.uint8)
+    prints = []
+    for changed in range(2):
+        pixels[300, 300] = changed
+        path = tmp_path / f"{changed}.tif"
+        tifffile.imwrite(path, pixels, tile=(64, 64), photometric="rgb", compression=compression)
+        prints.append(file_fingerprint(path))
+        assert (prints[-1] == sampled_fingerprint(path)) == bool(compression), (
+            "of compressed ones only samples are read"
+        )
+    assert compression or prints[0] != prints[1]
 
 
 # -- kinds of TIFF -------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from opsin.engine.data.slides import file_fingerprint, sampled_fingerprint
 from opsin.engine.errors import WorkspaceError
 from opsin.engine.labels.classes import LabelClass
 from opsin.engine.workspace import DATABASE, Workspace
@@ -69,6 +70,33 @@ def test_same_slide_is_not_added_twice_and_is_found_where_it_moved(workspace, tm
     (found,) = workspace.add([moved])
     assert found.id == item.id and found.label == "negative" and len(workspace.items()) == 1
     assert workspace.slide_path(found) == moved.resolve()
+
+
+def _almost(path, changed):
+    """A picture without compression, with or without a small square that sampled blocks do not meet."""
+    pixels = np.full((600, 600, 3), 200, np.uint8)
+    pixels[300:310, 300:310] -= np.uint8(changed)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_slides_that_differ_in_a_few_pixels_are_two(workspace, tmp_path):
+    paths = [_almost(tmp_path / f"{number}.bmp", number) for number in range(2)]
+    assert sampled_fingerprint(paths[0]) == sampled_fingerprint(paths[1])
+    items = workspace.add(paths)
+    assert len({item.id for item in items}) == 2 and [item.name for item in workspace.items()] == ["0", "1"]
+
+
+def test_a_workspace_with_fingerprints_of_samples_still_knows_its_slides(workspace, tmp_path):
+    one, other = (_almost(tmp_path / f"{number}.bmp", number) for number in range(2))
+    (item,) = workspace.add([one])
+    workspace._execute("UPDATE item SET fingerprint = ?", (sampled_fingerprint(one),))
+    (second,) = workspace.add([other])
+    assert second.id != item.id, "another slide, though its samples are the same"
+    moved = one.rename(tmp_path / "moved.bmp")
+    assert [found.id for found in workspace.add([moved])] == [item.id] and len(workspace.items()) == 2
+    assert workspace.slide_path(workspace.item(item.id)) == moved
+    assert workspace.item(item.id).fingerprint == file_fingerprint(moved), "brought up to date"
 
 
 def test_workspace_and_slides_move_together(workspace, tmp_path):
