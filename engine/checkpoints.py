@@ -6,6 +6,7 @@ Files of others are read with `read_published`, which never unpickles more than 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,39 @@ def load_state(path: Path) -> Any:
     return fill(header["state"])
 
 
+def is_safetensors(path: Path) -> bool:
+    """Tell by its content, whatever its name, whether a file is one of safetensors: a length, then a JSON header.
+
+    Raises
+    ------
+    CheckpointError : there is no such file, or it cannot be read.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist.") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
+    return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= size - 8
+
+
+def _why_not(path: Path, error: Exception) -> str:
+    """Return a sentence for a file that torch does not open as weights alone; its own words are for programmers."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    packed = start == b"PK\x03\x04"
+    if not packed and start[:1] != b"\x80":
+        return f"{path} is no file of weights (.safetensors, .pth, .pt)."
+    asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if asked or not packed:
+        what = f" (it asks for '{asked[1]}')" if asked else ""
+        return f"{path} cannot be read as weights alone{what}; files that hold code are never opened."
+    return f"{path} is damaged or cut off: it cannot be read as weights."
+
+
 def read_published(path: Path, strip: tuple[str, ...] = ("module.",)) -> dict[str, torch.Tensor]:
     """Return the tensors of an authors' file (``.pth``, ``.pth.tar``, ``.pt``, ``.safetensors``) by published name.
 
@@ -117,17 +151,14 @@ def read_published(path: Path, strip: tuple[str, ...] = ("module.",)) -> dict[st
     `strip` are removed. Nothing but tensors and plain containers is ever unpickled.
     """
     path = Path(path)
-    if path.suffix == ".safetensors":
+    if is_safetensors(path):
         tensors, _ = _load(path)
     else:
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except FileNotFoundError:
-            raise CheckpointError(f"{path} does not exist.") from None
+            with path.open("rb") as file:  # by name, torch would take some for what they are not
+                content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:
-            raise CheckpointError(
-                f"{path} cannot be read as weights alone ({_reason(error)}); files that hold code are never opened."
-            ) from None
+            raise CheckpointError(_why_not(path, error)) from None
         for name in ("state_dict", "model_state_dict", "model", "net", "netG"):
             if isinstance(content, dict) and isinstance(content.get(name), dict):
                 content = content[name]

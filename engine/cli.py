@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import difflib
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from .errors import OpsinError, RunError
+from .errors import OpsinError, RecipeError, RunError
 from .jobs import JobSpec
 from .runs import Control, Event
 
+if TYPE_CHECKING:
+    from .method import Method
+
 STATUS = {"done": 0, "failed": 1, "cancelled": 130, "stopped": 130}
+
+
+class UsageError(OpsinError):
+    """The words of the command are wrong: nothing was tried."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,14 +40,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         serve()
         return 0
     parser = _parser()
-    if not words or (not words[0].startswith("-") and words[0] not in _VERBS):
-        return _window(words)
-    arguments = parser.parse_args(words)
     try:
+        if not words or (not words[0].startswith("-") and words[0] not in _VERBS):
+            if words and not Path(words[0]).exists():
+                near = difflib.get_close_matches(words[0], _VERBS, 1)
+                guess = f" Did you mean 'opsin {near[0]}'?" if near else ""
+                parser.error(f"'{words[0]}' is neither a verb nor a file that exists.{guess}")
+            return _window(words)
+        arguments = parser.parse_args(words)
         return arguments.action(arguments)
     except OpsinError as error:
         print(f"opsin: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
     except BrokenPipeError:
         # the reader of our output has gone (`opsin methods | head`): nothing is wrong
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -150,21 +163,23 @@ _VERBS = (
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from .method import get_method
-
     if arguments.devices < 1 or arguments.nodes < 1:
-        raise RunError("--devices and --nodes must be 1 or more.")
-    method = get_method(arguments.method)
+        raise UsageError("--devices and --nodes must be 1 or more.")
+    if arguments.resume and arguments.run is None:
+        raise UsageError("--resume needs --run DIR, the folder of the run to go on with.")
+    method = _method(arguments.method)
     data = _existing(arguments.data)
     if arguments.resume:
-        if arguments.run is None:
-            raise RunError("--resume needs --run DIR, the folder of the run to go on with.")
-        source: Any = _existing(arguments.run) / "recipe.yaml"
+        if not (_existing(arguments.run) / "run.json").exists():
+            raise RunError(f"{arguments.run} holds no run to resume; leave out --resume to start one there.")
+        source: Any = arguments.run / "recipe.yaml"
         preset = None
     else:
         source = arguments.recipe
         preset = source if source in method.presets() else None
-    recipe = method.recipe(source).changed(arguments.settings)
+    recipe = _recipe_of(method, source)
+    with _usage():
+        recipe = recipe.changed(arguments.settings)
     together = arguments.devices > 1 or arguments.nodes > 1
     if together and "RANK" not in os.environ:
         _check_processes(arguments)
@@ -200,15 +215,20 @@ def _check_processes(arguments: argparse.Namespace) -> None:
     from .devices import resolve
 
     if arguments.nodes > 1 and arguments.run is None:
-        raise RunError("With --nodes, --run must name the run's folder, on a disk that all machines share.")
+        raise UsageError("With --nodes, --run must name the run's folder, on a disk that all machines share.")
     resolve(arguments.device, arguments.devices - 1)
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from .method import get_method
+    method = _method(arguments.method)
+    with _usage():
+        options = method.Options().changed(arguments.settings)
+    failed: list[Any] = []
 
-    method = get_method(arguments.method)
-    options = method.Options().changed(arguments.settings)
+    def keep(event: Event) -> None:
+        if event["event"] == "done":
+            failed.extend(event["value"]["failed"])
+
     job = JobSpec(
         "predict",
         method.name,
@@ -220,15 +240,18 @@ def _predict(arguments: argparse.Namespace) -> int:
         },
         arguments.device,
     )
-    return _execute(job, arguments.events)
+    status = _execute(job, arguments.events, keep)
+    return status or int(bool(failed))  # what could be predicted is there, but not everything that was asked for
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from .files import write_json
 
+    if arguments.json:
+        _writable(arguments.json)
     job = JobSpec(
         "evaluate",
-        arguments.method,
+        _method(arguments.method).name,
         {"checkpoint": str(_existing(arguments.checkpoint)), "data": str(_existing(arguments.data))},
         arguments.device,
     )
@@ -250,7 +273,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 def _execute(job: JobSpec, events: bool, also: Callable[[Event], None] | None = None) -> int:
     """Carry out a job in this process; Ctrl-C once stops and keeps, twice ends at once."""
-    from .verbs import execute
+    from .runs import Run, read_record
+    from .verbs import command_line, execute
 
     control = Control()
     interrupted = False
@@ -276,11 +300,16 @@ def _execute(job: JobSpec, events: bool, also: Callable[[Event], None] | None = 
         if also:
             also(event)
 
+    runs: list[Run] = []
     try:
-        state = execute(job.plain(), None if quiet else sink, control)
+        state = execute(job.plain(), None if quiet else sink, control, runs.append)
     finally:
         signal.signal(signal.SIGINT, before)
         line.end()
+    if state in ("done", "stopped") and not quiet and not events:
+        folder = runs[0].folder
+        command = read_record(folder)["command"] if folder is not None else command_line(job.plain())
+        print(f"repeat it with: {command}", file=sys.stderr)
     return STATUS[state]
 
 
@@ -324,10 +353,46 @@ def _existing(path: Path) -> Path:
     return path
 
 
+def _writable(path: Path) -> None:
+    """Raise before the work begins what would keep its result from being written to `path`."""
+    if path.is_dir():
+        raise OpsinError(f"{path} is a folder; name a file.")
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise OpsinError(f"{path} cannot be written: {parent} is no folder.")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OpsinError(f"{path} cannot be written: {parent} allows no new files.")
+
+
+@contextlib.contextmanager
+def _usage() -> Iterator[None]:
+    """In this block a name or setting that does not exist is wrong usage."""
+    try:
+        yield
+    except RecipeError as error:
+        raise UsageError(str(error)) from None
+
+
+def _method(name: str) -> Method:
+    from .method import get_method
+
+    with _usage():
+        return get_method(name)
+
+
+def _recipe_of(method: Method, source: str | Path) -> Any:
+    """Return a recipe; a preset that does not exist is wrong usage, a file that cannot be read is not."""
+    if Path(source).suffix:
+        return method.recipe(source)
+    with _usage():
+        return method.recipe(source)
+
+
 # ---- the other verbs ------------------------------------------------------------------------------------------------
 
 
 def _window(files: list[str]) -> int:
+    _check_display()
     try:
         from ..gui.application import run_window
     except ImportError as error:
@@ -339,7 +404,17 @@ def _window(files: list[str]) -> int:
     return run_window(files)
 
 
+def _check_display() -> None:
+    """Raise where Qt would end the process without a word: on Linux, where no display was said to be there."""
+    plugins = os.environ.get("QT_QPA_PLATFORM") or "xcb"
+    on_screen = all(name.startswith(("xcb", "wayland")) for name in plugins.split(";"))
+    if sys.platform == "linux" and on_screen and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise OpsinError("There is no display to open the window on; 'opsin --help' lists what works without one.")
+
+
 def _demo(arguments: argparse.Namespace) -> int:
+    if not arguments.headless:
+        _check_display()
     from ..gui.demo import run_demo
 
     return run_demo(arguments.output, headless=arguments.headless)
@@ -357,9 +432,7 @@ def _methods(arguments: argparse.Namespace) -> int:
 def _recipe(arguments: argparse.Namespace) -> int:
     import yaml
 
-    from .method import get_method
-
-    recipe = get_method(arguments.method).recipe(arguments.preset)
+    recipe = _recipe_of(_method(arguments.method), arguments.preset)
     for name, field in type(recipe).model_fields.items():
         unit = (field.json_schema_extra or {}).get("unit", "")
         print(f"# {field.description}{f' [{unit}]' if unit else ''}")
@@ -368,19 +441,16 @@ def _recipe(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    from .method import get_method
-
-    checkpoint = get_method(arguments.method).import_published(_existing(arguments.file))
+    checkpoint = _method(arguments.method).import_published(_existing(arguments.file))
     checkpoint.save(arguments.output)
     print(f"{arguments.output}: {len(checkpoint.tensors)} tensors of {checkpoint.method}")
     return 0
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from .method import get_method
     from .verbs import load_checkpoint
 
-    method = get_method(arguments.method)
+    method = _method(arguments.method)
     checkpoint = load_checkpoint(_existing(arguments.checkpoint), method.name)
     method.export(checkpoint, arguments.output)
     print(arguments.output)

@@ -20,6 +20,7 @@ from .labels.exchange import (
 from .labels.mapping import SKIP, chosen
 from .labels.store import LabelStore
 from .results import Heatmap
+from .tiles import LARGEST
 
 
 def convert(source: Path, target: Path, size: tuple[int, int] | None = None, choices: Iterable[str] = ()) -> str:
@@ -74,7 +75,10 @@ def read_size(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"\s*([0-9]{1,9})\s*[xX×]\s*([0-9]{1,9})\s*", text)
     if found is None:
         raise OpsinError(f"'{text}' is no size; write width and height in pixels as in 46000x32914.")
-    return int(found[1]), int(found[2])
+    width, height = int(found[1]), int(found[2])
+    if not (0 < width <= LARGEST and 0 < height <= LARGEST):
+        raise OpsinError(f"A slide of {width} x {height} pixels cannot be labelled; both are from 1 to {LARGEST:,}.")
+    return width, height
 
 
 def _to_store(source: Path, target: Path, size: tuple[int, int] | None, choices: Sequence[str]) -> str:
@@ -89,9 +93,12 @@ def _to_store(source: Path, target: Path, size: tuple[int, int] | None, choices:
     try:
         with replacing(target) as temporary:
             temporary.unlink()  # a label store makes its own file
-            with LabelStore.create(temporary, *size) as store:
-                report = import_annotations(store, outlines, mapping, text=f"Import {source.name}")
-                store.flush()
+            try:
+                with LabelStore.create(temporary, *size) as store:
+                    report = import_annotations(store, outlines, mapping, text=f"Import {source.name}")
+                    store.flush()
+            except OpsinError as error:
+                raise type(error)(str(error).replace(str(temporary), str(target))) from None
             remove_companions(target)
     except OpsinError as error:
         if mapping and all(choice == SKIP for choice in mapping.values()):

@@ -69,7 +69,10 @@ class Settings(BaseModel):
             if first["type"] == "extra_forbidden":
                 known = ", ".join(cls.model_fields)
                 raise RecipeError(f"{source}: there is no setting '{name}'; known are {known}.") from None
-            raise RecipeError(f"{source}: setting '{name}' is {first.get('input')!r}: {first['msg']}.") from None
+            reason = first["msg"].removeprefix("Value error, ")
+            if not first["loc"]:  # of several settings together: not one value is at fault
+                raise RecipeError(f"{source}: {reason}.") from None
+            raise RecipeError(f"{source}: setting '{name}' is {first.get('input')!r}: {reason}.") from None
 
     def changed(self, assignments: Sequence[str]) -> Any:
         """Return a copy with ``key=value`` texts applied (values are read as YAML)."""

@@ -46,13 +46,15 @@ from .scale import ALONE, Team
 if TYPE_CHECKING:
     from .results import Result
 
+CHECKPOINT = Path("checkpoints") / "final.safetensors"
+"""Where in its folder a finished training keeps its weights."""
 Event = dict[str, Any]
 Sink = Callable[[Event], None]
 FINAL = ("done", "stopped", "cancelled", "failed")
 RECORD: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("method", "verb", "state", "device", "command", "data"), str),
     **dict.fromkeys(("created", "updated", "process_started"), (int, float)),
-    **dict.fromkeys(("recipe", "metrics"), dict),
+    **dict.fromkeys(("recipe", "metrics", "inputs"), dict),
     "preset": (str, type(None)),
     "pid": int,
 }

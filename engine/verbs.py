@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import os
 import shlex
+import shutil
 import time
 import traceback
 from collections.abc import Callable
@@ -21,10 +22,13 @@ from .devices import resolve
 from .errors import Cancelled, Ended, OpsinError, RunError
 from .files import is_full, replacing, write_text
 from .method import Method, get_method
+from .runs import CHECKPOINT as CHECKPOINT
 from .runs import FINAL, Control, Event, Run, plain, read_record
 from .scale import ALONE, join, place
 
-CHECKPOINT = Path("checkpoints") / "final.safetensors"
+KINDS = {"train": "a training", "predict": "a prediction"}
+RECORDS = frozenset({"run.json", "recipe.yaml", "events.jsonl", "log.txt"})
+"""What a run writes before its first step, beside ``snapshots/``."""
 
 
 def execute(
@@ -48,8 +52,10 @@ def execute(
         device = resolve(job.get("device", "auto"), place() if job["verb"] == "train" else None)
         method = get_method(job["method"])
         path = Path(arguments[folder]) if folder and arguments.get(folder) else None
+        each = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         if job["verb"] == "train":
             team = join(device)
+        job = {**job, "command": command_line(job, min(each, team.world), team.world // min(each, team.world))}
         with team.lead_first():
             if path is not None and team.lead:
                 # a folder that was there before a prediction may hold what is not ours to throw away
@@ -60,10 +66,11 @@ def execute(
             raise RunError(f"The run's folder {path} is not seen here; choose one on a disk that all machines share.")
         if started:
             started(run)
-        command = command_line(job) + (f" --devices {team.world}" if team.world > 1 else "")
-        run.describe(method=method.name, verb=job["verb"], device=device, command=command, **_process())
+        run.describe(method=method.name, verb=job["verb"], device=device, **_process())
+        if not arguments.get("resume"):  # a resumed run keeps its command until it is sure to be the same run
+            run.describe(command=job["command"])
         run.set_state("running")
-        value = {"train": _train, "predict": _predict, "evaluate": _evaluate}[job["verb"]](method, arguments, run)
+        value = {"train": _train, "predict": _predict, "evaluate": _evaluate}[job["verb"]](method, job, run)
         run.emit("done", value=value)
         state = "stopped" if run.stopping else "done"
     except Cancelled:
@@ -114,7 +121,10 @@ def _fail(run: Run, sentence: str, details: str = "") -> None:
 
 
 def _claim(folder: Path, verb: str, resume: bool) -> None:
-    """Make sure that `folder` may be written: new or empty, or a run to resume that no living process works on."""
+    """Make sure that `folder` may be written: new or empty, or of the same verb and no living process works on it.
+
+    A training that failed before its first step makes room for one that is started anew.
+    """
     if not (folder / "run.json").exists():
         if resume and verb == "train":
             raise RunError(f"{folder} holds no run to resume; leave out --resume to start one there.")
@@ -122,12 +132,35 @@ def _claim(folder: Path, verb: str, resume: bool) -> None:
             raise RunError(f"{folder} exists and is no run; choose a new folder for the run.")
         return
     record = read_record(folder)
+    found = record.get("verb", "train")
+    if found != verb:
+        kind = KINDS.get(found, "another job")
+        raise RunError(f"{folder} is the folder of {kind}; choose another one for {KINDS[verb]}.")
     if alive(record):
         raise RunError(f"Another process ({record['pid']}) is working on the run in {folder}; stop it first.")
+    if verb == "train" and not resume and record.get("state") == "failed" and _without_step(folder):
+        _clear(folder, *RECORDS)
+        return
     if verb == "train" and not resume:
         raise RunError(f"{folder} already holds a run ({_state(record)}); resume it or choose a new folder.")
     if verb == "train" and record.get("state") == "done":
         raise RunError(f"The run in {folder} is finished; there is nothing to resume.")
+
+
+def _without_step(folder: Path) -> bool:
+    """True while nothing was learnt in a run: there are its records and the frozen labels, and no other file."""
+    snapshots = folder / "snapshots"
+    return all(
+        path.is_dir() or snapshots in path.parents or (path.parent == folder and path.name in RECORDS)
+        for path in folder.rglob("*")
+    )
+
+
+def _clear(folder: Path, *names: str) -> None:
+    """Remove what a run without a step has left, so that it can begin anew."""
+    shutil.rmtree(folder / "snapshots", ignore_errors=True)
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 def alive(record: dict[str, Any]) -> bool:
@@ -153,21 +186,50 @@ def _process() -> dict[str, Any]:
     return {"pid": os.getpid(), "process_started": psutil.Process().create_time()}
 
 
-def command_line(job: dict[str, Any]) -> str:
-    """Return the shell command that repeats the job."""
+def command_line(job: dict[str, Any], devices: int = 1, nodes: int = 1) -> str:
+    """Return the shell command that repeats the job; options that say nothing new are left out.
+
+    Parameters
+    ----------
+    devices, nodes : processes on each machine and machines that share a training.
+    """
     arguments = job["arguments"]
     words = ["opsin", job["verb"], job["method"]]
     if job["verb"] == "train":
-        recipe = Path(arguments["run"]) / "recipe.yaml" if arguments.get("run") else arguments.get("preset", "quick")
+        run = arguments.get("run")
+        recipe = Path(run) / "recipe.yaml" if run else arguments.get("preset") or "quick"
         words += ["--data", arguments["data"], "--recipe", str(recipe)]
     elif job["verb"] == "predict":
         words += ["--checkpoint", arguments["checkpoint"], "--output", arguments["output"]]
-        words += [f"--set={key}={_yaml_value(value)}" for key, value in arguments.get("options", {}).items()]
+        words += [f"--set={key}={_yaml_value(value)}" for key, value in _said_options(job).items()]
         words += ["--input", *[_input(entry)["path"] for entry in arguments["inputs"]]]
     else:
         words += ["--checkpoint", arguments["checkpoint"], "--data", arguments["data"]]
     words += ["--device", job.get("device", "auto")]
+    if nodes > 1:  # they must agree on a folder beforehand
+        words += ["--run", f"{arguments['run']}_again", "--nodes", nodes]
+    if devices > 1 or nodes > 1:
+        words += ["--devices", devices]
     return shlex.join(map(str, words))
+
+
+def _said_options(job: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a prediction that differ from the defaults, those that all inputs share among them.
+
+    What the window says of the single slide (where the user looks, its name) has no heading in the form and is left out.
+    """
+    arguments = job["arguments"]
+    own = [_input(entry).get("options", {}) for entry in arguments["inputs"]]
+    shared = {k: v for k, v in (own[0] if own else {}).items() if all(k in o and o[k] == v for o in own)}
+    try:
+        options = get_method(job["method"]).Options
+    except OpsinError:  # a method that is not installed here
+        return dict(arguments.get("options", {}))
+    extras = {name: field.json_schema_extra or {} for name, field in options.model_fields.items()}
+    silent = {name for name, extra in extras.items() if isinstance(extra, dict) and not extra.get("group")}
+    said = {**arguments.get("options", {}), **{k: v for k, v in shared.items() if k not in silent}}
+    usual = plain(options().model_dump(mode="json"))
+    return {key: value for key, value in said.items() if key not in usual or plain(value) != usual[key]}
 
 
 def _yaml_value(value: Any) -> str:
@@ -177,30 +239,40 @@ def _yaml_value(value: Any) -> str:
 # ---- the verbs ----------------------------------------------------------------------------------------------------
 
 
-def _train(method: Method, arguments: dict[str, Any], run: Run) -> dict[str, Any]:
+def _train(method: Method, job: dict[str, Any], run: Run) -> dict[str, Any]:
+    arguments = job["arguments"]
     recipe = method.Recipe.checked(arguments.get("recipe") or {})
     values = recipe.model_dump()
+    source = Path(arguments["data"])
     with run.team.lead_first():
+        record: dict[str, Any] = {}
         if run.folder is not None and run.team.lead:
             if arguments.get("resume"):
-                earlier = read_record(run.folder).get("recipe", values)
-                if earlier != plain(values):
-                    names = sorted(k for k in values if plain(values[k]) != earlier.get(k))
-                    raise RunError(f"The run in {run.folder} was started with other settings ({', '.join(names)}).")
-            else:
+                record = read_record(run.folder)
+            earlier = record.get("recipe", plain(values))
+            if earlier != plain(values):
+                names = sorted(k for k in values if plain(values[k]) != earlier.get(k))
+                _begin_anew(run.folder, f"was started with other settings ({', '.join(names)})")
+            if earlier != plain(values) or not record:
                 text = yaml.safe_dump(plain(values), sort_keys=False, allow_unicode=True)
                 write_text(run.folder / "recipe.yaml", text)
         run.phase("index")
-        data = method.open(Path(arguments["data"]))
+        data = method.open(source)
         run.message(data.describe())
+        before = record.get("data", "")
+        # a data set that was moved is the same one
+        if before and before != str(source.resolve()) and record.get("fingerprint") != data.fingerprint():
+            assert run.folder is not None
+            _begin_anew(run.folder, f"was started with other data ({before})")
     if run.team.lead:
         run.describe(
             recipe=values,
             preset=arguments.get("preset"),
             seed=recipe.seed,
-            data=str(Path(arguments["data"]).resolve()),
+            data=str(source.resolve()),
             fingerprint=data.fingerprint(),
             processes=run.team.world,
+            command=job["command"],
         )
     checkpoint = method.train(recipe, data, run)
     if checkpoint is None:
@@ -216,42 +288,56 @@ def _train(method: Method, arguments: dict[str, Any], run: Run) -> dict[str, Any
     return result
 
 
+def _begin_anew(folder: Path, difference: str) -> None:
+    """Let a run to resume take other settings or data as long as it has not made a step; raise when it has."""
+    if not _without_step(folder):
+        raise RunError(f"The run in {folder} {difference}; resume it as it was, or start a new one.")
+    _clear(folder)
+
+
 def _input(entry: str | dict[str, Any]) -> dict[str, Any]:
     """An input is a path, or a dictionary with ``path`` and, as the window knows them, ``id`` and ``options``."""
     return entry if isinstance(entry, dict) else {"path": entry}
 
 
-def _predict(method: Method, arguments: dict[str, Any], run: Run) -> dict[str, Any]:
+def _predict(method: Method, job: dict[str, Any], run: Run) -> dict[str, Any]:
     from .checkpoints import Checkpoint
 
+    arguments = job["arguments"]
     options = dict(arguments.get("options") or {})
     method.Options.checked(options)
     run.phase("load")
     checkpoint = load_checkpoint(Path(arguments["checkpoint"]), method.name)
     assert isinstance(checkpoint, Checkpoint)
+    inputs = [_input(entry) for entry in arguments["inputs"]]
+    names = _names(inputs, options, run)
     run.describe(options=options, checkpoint=arguments["checkpoint"])
     done, failed, rows = [], [], []
-    inputs = [_input(entry) for entry in arguments["inputs"]]
-    for number, entry in enumerate(inputs):
+    for number, (entry, name) in enumerate(zip(inputs, names)):
         if run.stopping:
             break
         path = Path(entry["path"])
         info = {"item": entry.get("id"), "input": str(path)}
+        row = {"input": str(path.resolve()), "name": name}
         run.phase(f"predict {path.name}")
-        own = method.Options.checked({**options, **entry.get("options", {})})
+        values = {**options, **entry.get("options", {})}
+        if name != path.stem and "item" in method.Options.model_fields:
+            values["item"] = name
         try:
+            own = method.Options.checked(values)
             for result in method.predict(checkpoint, path, own, run):
-                values = result.plain() if hasattr(result, "plain") else {}
-                run.emit("result", kind=type(result).__name__, path=result.path, info={**info, **values})
-                if values:
-                    rows.append({"input": str(path), **values})
+                found = result.plain() if hasattr(result, "plain") else {}
+                run.emit("result", kind=type(result).__name__, path=result.path, info={**info, **found})
+                if found:
+                    rows.append({**row, **found})
             done.append(str(path))
         except OpsinError as error:
             failed.append({"input": str(path), "error": str(error)})
+            rows.append({**row, "error": str(error)})
             if len(inputs) > 1:  # a single one fails the job, which says so
                 run.message(str(error), "warning")
         run.emit("item", done=number + 1, total=len(inputs), **info)
-    if run.folder is not None and rows:
+    if run.folder is not None and rows and done:
         _write_table(run.folder / "scores.csv", rows)
     if failed and not done:
         raise RunError(
@@ -262,15 +348,59 @@ def _predict(method: Method, arguments: dict[str, Any], run: Run) -> dict[str, A
     return {"done": done, "failed": failed}
 
 
+def _names(inputs: list[dict[str, Any]], options: dict[str, Any], run: Run) -> list[str]:
+    """Return under which name the results of each input are kept: its stem, with a number where another one has it.
+
+    ``run.json`` keeps the names of earlier predictions into the same folder: the same file gets the same name again.
+    The window gives names of its own, which differ already.
+    """
+    kept: dict[str, str] = {}
+    if run.folder is not None and (run.folder / "run.json").exists():
+        kept = dict(read_record(run.folder).get("inputs", {}))
+    taken = {name.casefold(): path for name, path in kept.items()}  # some file systems take x and X for one name
+    names = []
+    for entry in inputs:
+        name = entry.get("options", {}).get("item")
+        if name is None:
+            path = str(Path(entry["path"]).resolve())
+            stem = name = options.get("item") or Path(entry["path"]).stem
+            number = 1
+            while taken.get(name.casefold(), path) != path:
+                number += 1
+                name = f"{stem}_{number}"
+            taken[name.casefold()] = kept[name] = path
+        names.append(name)
+    if kept:
+        run.describe(inputs=kept)
+    return names
+
+
 def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    columns = [name for name, value in rows[0].items() if not isinstance(value, list | dict)]
+    """Write the scores; the rows of other inputs that earlier predictions left in the table stay."""
+    fresh = {row["input"] for row in rows}
+    rows = [row for row in _read_table(path) if row["input"] not in fresh] + rows
+    names = {name: None for row in rows for name, value in row.items() if not isinstance(value, list | dict)}
+    columns = [name for name in names if name != "error"] + ["error"]
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
 
 
-def _evaluate(method: Method, arguments: dict[str, Any], run: Run) -> dict[str, Any]:
+def _read_table(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a table that `_write_table` has written; none when there is no such table."""
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file, restkey="")
+            return [{k: v for k, v in row.items() if k} for row in rows] if "input" in (rows.fieldnames or []) else []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RunError(f"The table {path} of earlier results cannot be read ({error}); move it away.") from None
+
+
+def _evaluate(method: Method, job: dict[str, Any], run: Run) -> dict[str, Any]:
+    arguments = job["arguments"]
     run.phase("load")
     checkpoint = load_checkpoint(Path(arguments["checkpoint"]), method.name)
     run.phase("index")

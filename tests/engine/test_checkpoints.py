@@ -82,3 +82,31 @@ def test_weights_of_another_network_are_refused():
     with pytest.raises(CheckpointError, match="shape"):
         fill_module(network, {"weight": torch.ones(2, 4), "bias": torch.ones(2)}, "a.pth")
     fill_module(network, {**network.state_dict(), "fc.weight": torch.ones(1)}, "a.pth", unused=("fc.",))
+
+
+def test_the_kind_of_a_weight_file_is_seen_by_its_content(tmp_path):
+    Checkpoint("hybrid_wsi", {"module.w": torch.ones(2)}).save(tmp_path / "a.pth")
+    torch.save({"w": torch.ones(2)}, tmp_path / "b.safetensors")
+    assert list(read_published(tmp_path / "a.pth")) == ["w"]
+    assert list(read_published(tmp_path / "b.safetensors")) == ["w"]
+
+
+def test_what_is_no_weight_file_is_said_without_the_words_of_the_library(tmp_path):
+    torch.save({"w": torch.ones(2)}, tmp_path / "whole.pth")
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "whole.pth").read_bytes()[:300])
+    (tmp_path / "noise.svs").write_bytes(b"II*\x00" + bytes(range(256)))
+    (tmp_path / "empty.pth").write_bytes(b"")
+    (tmp_path / "code.pth").write_bytes(pickle.dumps({"state_dict": _Evil()}))
+    (tmp_path / "wrapped.pth").mkdir()
+    for name, reason in (
+        ("cut.pth", "is damaged or cut off"),
+        ("noise.svs", "is no file of weights"),
+        ("empty.pth", "is no file of weights"),
+        ("code.pth", "files that hold code are never opened"),
+        ("wrapped.pth", "cannot be read: Is a directory"),
+        ("missing.pth", "does not exist"),
+    ):
+        with pytest.raises(CheckpointError) as found:
+            read_published(tmp_path / name)
+        sentence = str(found.value)
+        assert name in sentence and reason in sentence and "weights_only" not in sentence and "failed" not in sentence

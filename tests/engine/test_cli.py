@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 
 import pytest
 import yaml
@@ -61,11 +62,14 @@ def test_every_setting_has_words_for_the_form(name):
             assert field.title and field.description and "unit" in field.json_schema_extra, key
 
 
-def test_mistakes_are_one_sentence_and_status_one(capsys, tmp_path):
+def test_what_fails_is_one_sentence_and_status_one(capsys, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "r.yaml").write_text("nonsense: 1")
+    train = ["train", "hybrid_wsi", "--data", str(tmp_path)]
     for words in (
-        ["recipe", "hybrid_wsi", "nothing"],
-        ["recipe", "nothing"],
         ["train", "hybrid_wsi", "--data", str(tmp_path / "none")],
+        [*train, "--run", str(tmp_path / "empty"), "--resume"],
+        [*train, "--recipe", str(tmp_path / "r.yaml")],
         ["predict", "hybrid_wsi", "--checkpoint", str(tmp_path / "c"), "--input", "x", "--output", str(tmp_path / "o")],
         ["convert", str(tmp_path / "a.xml"), str(tmp_path / "b.geojson")],
         ["import", "hybrid_wsi", str(tmp_path / "a.pth"), "--output", str(tmp_path / "b.safetensors")],
@@ -73,9 +77,73 @@ def test_mistakes_are_one_sentence_and_status_one(capsys, tmp_path):
         assert main(words) == 1, words
         error = capsys.readouterr().err
         assert error.startswith("opsin: ") and error.count("\n") == 1, error
+        assert "--resume" not in words or "holds no run to resume" in error
+
+
+def test_wrong_usage_is_one_sentence_and_status_two(capsys, tmp_path):
+    data = ["--data", str(tmp_path)]
+    weights = ["--checkpoint", str(tmp_path)]
+    inputs = [*weights, "--input", "x", "--output", str(tmp_path / "o")]
+    for words, part in (
+        (["recipe", "hybrid_wsi", "nothing"], "no preset 'nothing'"),
+        (["recipe", "nothing"], "no method 'nothing'"),
+        (["train", "nothing", *data], "no method 'nothing'"),
+        (["predict", "nothing", *inputs], "no method 'nothing'"),
+        (["evaluate", "nothing", *data, *weights], "no method 'nothing'"),
+        (["import", "nothing", str(tmp_path), "--output", "x"], "no method 'nothing'"),
+        (["export", "nothing", *weights, "--output", "x"], "no method 'nothing'"),
+        (["train", "hybrid_wsi", *data, "--recipe", "nothing"], "no preset 'nothing'"),
+        (["train", "hybrid_wsi", *data, "--set", "foo=1"], "no setting 'foo'"),
+        (["train", "hybrid_wsi", *data, "--devices", "0"], "1 or more"),
+        (["train", "hybrid_wsi", *data, "--nodes", "2"], "--run must name"),
+        (["train", "hybrid_wsi", *data, "--resume"], "--resume needs --run"),
+        (["predict", "hybrid_wsi", *inputs, "--set", "threshold=2"], "setting 'threshold' is 2"),
+        (["predict", "hybrid_wsi", *inputs, "--set", "base=3"], "--set: the map resolution must be a power of two."),
+    ):
+        assert main(words) == 2, words
+        error = capsys.readouterr().err
+        assert error.startswith("opsin: ") and error.count("\n") == 1 and part in error, error
+    assert list(tmp_path.iterdir()) == []
     with pytest.raises(SystemExit) as wrong:
         main(["train"])
     assert wrong.value.code == 2
+
+
+@pytest.fixture
+def no_window(monkeypatch):
+    """The files that a window would have been opened with."""
+    opened = []
+    stand_in = types.ModuleType("opsin.gui.application")
+    stand_in.run_window = lambda files: opened.append(files) or 0
+    monkeypatch.setitem(sys.modules, "opsin.gui.application", stand_in)
+    return opened
+
+
+def test_a_mistyped_verb_opens_no_window(capsys, tmp_path, no_window):
+    for word, part in (("tran", "Did you mean 'opsin train'?"), ("qqqqqq", "neither a verb nor a file")):
+        with pytest.raises(SystemExit) as wrong:
+            main([word, "hybrid_wsi"])
+        assert wrong.value.code == 2
+        assert part in capsys.readouterr().err
+    assert no_window == []
+    assert main([str(tmp_path)]) == 0 and main([]) == 0
+    assert no_window == [[str(tmp_path)], []]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a display")
+def test_without_a_display_the_window_says_so(capsys, monkeypatch, no_window):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    for words in ([], ["demo"]):
+        assert main(words) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("opsin: There is no display") and error.count("\n") == 1
+    assert no_window == []
+    for name, value in (("DISPLAY", ":0"), ("WAYLAND_DISPLAY", "wayland-0"), ("QT_QPA_PLATFORM", "offscreen")):
+        with monkeypatch.context() as there:
+            there.setenv(name, value)
+            assert main([]) == 0
+    assert no_window == [[], [], []]
 
 
 def test_events_are_json_lines(capsys, tmp_path):

@@ -150,3 +150,12 @@ def test_options_that_would_do_nothing_are_refused(tmp_path, xml):
 )
 def test_sizes(text, size):
     assert read_size(text) == size
+
+
+def test_an_impossible_size_is_said_with_the_names_of_the_user(tmp_path, xml, capsys):
+    for size, shown in (("0x10", "0 x 10"), ("10x0", "10 x 0"), ("5000000x10", "5000000 x 10")):
+        status, _, err = opsin(capsys, "convert", xml, tmp_path / "b.labels", "--size", size)
+        assert status == 1 and err.count("\n") == 1 and f"A slide of {shown} pixels" in err
+    with pytest.raises(OpsinError, match=r"/b\.labels: a slide of 0 x 10 pixels"):
+        convert(xml, tmp_path / "b.labels", (0, 10))
+    assert list(tmp_path.iterdir()) == [xml]

@@ -85,6 +85,20 @@ def test_checkpoint_brings_back_both_networks(tmp_path):
         load_initial(UNet(8), tmp_path / "a.safetensors")
 
 
+def test_a_training_starts_from_a_run_folder_or_a_checkpoint_of_any_name(tmp_path):
+    patch = UNet(4)
+    run = tmp_path / "run"
+    checkpoint = pack(TINY, patch, None)
+    checkpoint.save(run / "checkpoints" / "final.safetensors")
+    checkpoint.save(tmp_path / "imported.pth")
+    for path in (run, tmp_path / "imported.pth"):
+        other = UNet(4)
+        load_initial(other, path)
+        assert torch.equal(other.fc.weight, patch.fc.weight)
+    with pytest.raises(CheckpointError, match="checkpoints holds no finished training"):
+        load_initial(UNet(4), run / "checkpoints")
+
+
 def test_dead_entries_are_accepted_and_anything_else_is_not(published, tmp_path):
     weights = dict(published.state_dict())
     assert not any(name.startswith(DEAD) for name in weights)

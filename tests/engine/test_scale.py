@@ -184,7 +184,7 @@ def test_ctrl_c_stops_all_and_keeps_and_resume_finishes(workspace, tmp_path):
 
 def test_mistakes_are_said_before_anything_starts(workspace, tmp_path, capsys, monkeypatch):
     words = opsin(workspace, tmp_path / "run")[3:]
-    assert main([*words[:-1], "0"]) == 1
+    assert main([*words[:-1], "0"]) == 2
     assert "must be 1 or more" in capsys.readouterr().err
     assert main([*words, "--nodes", "2"]) == 1
     assert "MASTER_ADDR must name the first machine" in capsys.readouterr().err

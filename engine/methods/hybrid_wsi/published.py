@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ...checkpoints import Checkpoint, fill_module, read_header, read_published
+from ...checkpoints import Checkpoint, fill_module, is_safetensors, read_header, read_published
 from ...errors import CheckpointError
 from ...files import replacing
+from ...runs import CHECKPOINT
 from .model import DLA34Up, PatchNetwork, build
 from .settings import HybridRecipe
 
@@ -67,9 +68,13 @@ def load_imagenet(model: PatchNetwork, path: Path) -> None:
 
 
 def load_initial(model: PatchNetwork, path: Path) -> None:
-    """Fill the patch network from an Opsin checkpoint of this method, or from a file with the published names."""
+    """Fill the patch network from a run folder or checkpoint of this method, or from a file with the published names."""
     path = Path(path)
-    if path.suffix == ".safetensors" and "method" in read_header(path):
+    if path.is_dir():
+        if not (path / CHECKPOINT).is_file():
+            raise CheckpointError(f"{path} holds no finished training: {CHECKPOINT} is missing.")
+        path = path / CHECKPOINT
+    if is_safetensors(path) and "method" in read_header(path):
         tensors = _named(Checkpoint.load(path, METHOD).tensors, "patch.")
     else:
         tensors = read_published(path)
