@@ -253,30 +253,66 @@ class Workspace:
         """Open the slide, with the user's µm per pixel where one was set; `SlideError` when it cannot be read."""
         return open_slide(self.slide_path(item), mpp=item.mpp)
 
-    def import_labels_csv(self, path: Path) -> tuple[int, list[str]]:
-        """Read slide labels from a table (`slide_table.py`).
+    def read_labels_csv(self, path: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
+        """Read slide labels from a table (`slide_table.py`) and change nothing.
 
         Returns
         -------
-        How many slides were found, and the rows (or words) that are not used, each with the reason.
+        What the table says of each slide it names ("label", "split", "patient"), by id; and the rows (or
+        words) that are not used, each with the reason.
         """
         slides = {item.id: (self.slide_path(item), item.name) for item in self.items()}
         found = match_rows(read_slide_table(path), slides, Path(path).resolve().parent)
         left = [f"{row.text} ({reason})" for row, reason in found.left]
-        count = 0
+        says: dict[str, dict[str, Any]] = {}
         for id, row in found.rows.items():
             left += [f"{row.text} ('{word}' is not known)" for word in row.unknown]
             if row.says:
-                self.update(id, **row.says)
-                count += 1
+                says[id] = dict(row.says)
             elif not row.unknown:
                 left.append(f"{row.text} (it says nothing)")
-        return count, left
+        return says, left
 
-    def assign_splits(self, seed: int = 0, val: float = 0.2, test: float = 0.0) -> None:
-        """Share slides out to train, val and test at random, keeping all slides of a patient together."""
+    def import_labels_csv(self, path: Path, keep: bool = False) -> tuple[int, list[str]]:
+        """Take over slide labels from a table; with `keep`, what is known of a slide already stays.
+
+        Returns
+        -------
+        How many slides the table says something of, and what of it is not used (see `read_labels_csv`).
+        """
+        says, left = self.read_labels_csv(path)
+        for id, changes in says.items():
+            item = self.item(id)
+            wanted = {name: value for name, value in changes.items() if not (keep and getattr(item, name))}
+            if wanted:
+                self.update(id, **wanted)
+        return len(says), left
+
+    def overwritten(self, says: dict[str, dict[str, Any]]) -> list[str]:
+        """Return what known values would give way to others, one text for each such slide."""
+        texts = []
+        for id, changes in says.items():
+            item = self.item(id)
+            known = {name: getattr(item, name) for name in changes if getattr(item, name)}
+            other = [f"{name} {old} becomes {changes[name]}" for name, old in known.items() if changes[name] != old]
+            if other:
+                texts.append(f"{item.name}: {', '.join(other)}")
+        return texts
+
+    def assign_splits(self, seed: int = 0, val: float = 0.2, test: float = 0.0, keep: bool = False) -> None:
+        """Share slides out to train, val and test at random, keeping all slides of a patient together.
+
+        Parameters
+        ----------
+        keep : slides that have a split keep it; others of the same patient get it too.
+        """
+        items = self.items()
+        known = {item.patient: item.split for item in items if keep and item.patient and item.split}
+        open_ = [item for item in items if not (keep and item.split)]
+        shares = {item.id: known[item.patient] for item in open_ if item.patient in known}
+        shares |= shared_out([item for item in open_ if item.id not in shares], seed, val, test)
         with self._database.transaction():
-            for id, split in shared_out(self.items(), seed, val, test):
+            for id, split in shares.items():
                 self._execute("UPDATE item SET split = ? WHERE id = ?", (split, id))
         self.changed.emit("items")
 

@@ -194,6 +194,35 @@ def test_splits_never_divide_a_patient(workspace, tmp_path):
     assert {next(iter(s)) for s in by_patient.values()} == {"train", "val"}
 
 
+def test_splits_that_are_there_are_kept_on_demand(workspace, tmp_path):
+    items = workspace.add([_picture(tmp_path / f"{n}.png", n) for n in range(8)])
+    workspace.update(items[0].id, split="test", patient="p")
+    workspace.update(items[1].id, patient="p")
+    workspace.update(items[2].id, split="test")
+    workspace.assign_splits(val=0.5, keep=True)
+    splits = [item.split for item in workspace.items()]
+    assert splits[:3] == ["test", "test", "test"], "the patient's other slide follows"
+    assert set(splits[3:]) == {"train", "val"}
+    workspace.assign_splits(val=0.5)
+    assert "test" not in [item.split for item in workspace.items()]
+
+
+def test_a_table_says_beforehand_what_it_would_overwrite_and_can_leave_it(workspace, tmp_path):
+    a, b = workspace.add([_picture(tmp_path / f"{name}.png", k) for k, name in enumerate("ab")])
+    workspace.update(a.id, label="negative", split="val")
+    workspace.update(b.id, label="positive")
+    (tmp_path / "t.csv").write_text("slide,label,split,patient\na,positive,train,p\nb,positive,train,\n")
+    says, left = workspace.read_labels_csv(tmp_path / "t.csv")
+    assert left == [] and workspace.item(a.id).label == "negative", "reading changes nothing"
+    assert workspace.overwritten(says) == ["a: label negative becomes positive, split val becomes train"]
+    assert workspace.import_labels_csv(tmp_path / "t.csv", keep=True)[0] == 2
+    assert [(i.label, i.split, i.patient) for i in workspace.items()] == [
+        ("negative", "val", "p"), ("positive", "train", None),
+    ]  # fmt: skip
+    workspace.import_labels_csv(tmp_path / "t.csv")
+    assert workspace.item(a.id).label == "positive" and workspace.item(a.id).split == "train"
+
+
 def test_threads_share_one_store_per_slide(workspace, tmp_path):
     (item,) = workspace.add([_picture(tmp_path / "a.png")])
     stores = []
