@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 NO_WORKSPACE = "Open a workspace or a slide first."
 NO_SLIDE = "Open a slide first."
+MOST_SHOWN = 6
+SPLIT_WORDS = {"train": "for training", "val": "for validation", "test": "for testing"}
 
 
 class Commands:
@@ -169,20 +172,55 @@ class Commands:
             self.import_label_table(Path(path))
 
     def import_label_table(self, path: Path) -> None:
-        """Read slide labels, splits and patients from a CSV file, in the background."""
+        """Read slide labels, splits and patients from a CSV file, in the background; ask before known ones give way."""
         window = self.window
-        assert window.workspace is not None
+        workspace = window.workspace
+        assert workspace is not None
+
+        def read() -> list[str]:
+            return workspace.overwritten(workspace.read_labels_csv(path)[0])
+
+        def ask(changed: list[str]) -> None:
+            if not changed:
+                self._take_label_table(path, keep=False)
+                return
+            what = "1 slide" if len(changed) == 1 else f"{len(changed)} slides"
+            more = [f"and {len(changed) - MOST_SHOWN} more"] if len(changed) > MOST_SHOWN else []
+            box = Question(
+                "Import slide labels",
+                f"{path.name} says something else of {what} than you did. Overwrite that?",
+                "\n".join([*changed[:MOST_SHOWN], *more]),
+                window,
+            )
+            over = box.add("Overwrite", QMessageBox.ButtonRole.DestructiveRole, "danger")
+            fill = box.add("Fill gaps only", QMessageBox.ButtonRole.AcceptRole)
+            box.add_stay()
+            answers = {over: False, fill: True}
+            box.buttonClicked.connect(
+                lambda button: self._take_label_table(path, answers[button]) if button in answers else None
+            )
+            window.show_dialog(box)
+
+        in_background(read, done=ask, failed=window.messages.error, owner=window)
+
+    def _take_label_table(self, path: Path, keep: bool) -> None:
+        window = self.window
+        if window.workspace is None:
+            return
 
         def done(found: tuple[int, list[str]]) -> None:
-            count, unknown = found
-            window.messages.success(f"{path.name}: labels for {count} slide{'' if count == 1 else 's'} taken over.")
-            if unknown:
-                head = (
-                    f"{len(unknown)} row{'' if len(unknown) == 1 else 's'} of {path.name} fit no slide or say nothing."
-                )
-                window.show_dialog(ListDialog("Rows not used", head, unknown, window))
+            count, unused = found
+            if count:
+                window.messages.success(f"{path.name}: labels for {count} slide{'' if count == 1 else 's'} taken over.")
+            else:
+                window.messages.warning(f"{path.name} was not used: none of its rows says something of a slide here.")
+            if unused:
+                head = f"What of {path.name} was not used, and why:"
+                window.show_dialog(ListDialog("Rows not used", head, unused, window))
 
-        in_background(window.workspace.import_labels_csv, path, done=done, failed=window.messages.error, owner=window)
+        in_background(
+            window.workspace.import_labels_csv, path, keep, done=done, failed=window.messages.error, owner=window
+        )
 
     def open_in_napari(self) -> None:
         window = self.window
@@ -318,12 +356,40 @@ class Commands:
             self.room.slides.set_outlined(not self.window.item.outlined, self._ids())
 
     def assign_splits(self) -> None:
+        """Share the slides out; ask first where that would change splits that are there."""
+        window = self.window
+        assert window.workspace is not None
+        items = window.workspace.items()
+        given = sum(item.split is not None for item in items)
+        if not given:
+            self._assign_splits(keep=False)
+            return
+        what = "1 slide has" if given == 1 else f"{given} slides have"
+        box = Question(
+            "Assign splits",
+            f"{what} a split already. Draw anew for all slides?",
+            "The splits that are there would be lost, and Undo does not bring them back.",
+            window,
+        )
+        anew = box.add("Draw anew for all", QMessageBox.ButtonRole.DestructiveRole, "danger")
+        answers = {anew: False}
+        if given < len(items):
+            answers[box.add("Only those without", QMessageBox.ButtonRole.AcceptRole)] = True
+        box.add_stay()
+        box.buttonClicked.connect(lambda button: self._assign_splits(answers[button]) if button in answers else None)
+        window.show_dialog(box)
+
+    def _assign_splits(self, keep: bool) -> None:
+        if self.window.workspace is None:
+            return
         try:
-            assert self.window.workspace is not None
-            self.window.workspace.assign_splits()
-            self.window.messages.success("Splits assigned: about one fifth of the slides validates.")
+            self.window.workspace.assign_splits(keep=keep)
         except OpsinError as error:
             self.window.messages.error(error)
+            return
+        counts = Counter(item.split for item in self.window.workspace.items())
+        parts = [f"{counts[split]} {name}" for split, name in SPLIT_WORDS.items() if counts[split]]
+        self.window.messages.success(f"Splits assigned: {', '.join(parts)}.")
 
     # ---- train --------------------------------------------------------------------------------------------------
 

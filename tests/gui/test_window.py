@@ -16,6 +16,7 @@ from opsin.gui.settings import AppSettings
 from opsin.gui.window import MainWindow
 from opsin.widgets import theme
 from opsin.widgets.background import finish_background
+from opsin.widgets.confirm import Question
 from opsin.widgets.slidebar import AdjustPopup
 
 
@@ -158,6 +159,57 @@ def test_labels_from_a_table(opened, tmp_path, qtbot):
     assert "omega" in dialog(opened, ListDialog).text.toPlainText()
     assert [(i.label, i.split) for i in items(opened)] == [("positive", "train"), ("negative", "val"), (None, None)]
     assert "2 slides" in opened.banners.texts()[0]
+
+
+def test_a_table_that_fits_nothing_is_no_success(opened, tmp_path, qtbot):
+    table = tmp_path / "labels.csv"
+    table.write_text("slide,label\nomega,positive\n")
+    opened.commands.import_label_table(table)
+    qtbot.waitUntil(lambda: bool(opened.banners.banners))
+    assert opened.banners.banners[0].kind == "warning" and "none of its rows" in opened.banners.texts()[0]
+
+
+def press(box: Question, text: str) -> None:
+    next(button for button in box.buttons() if button.text() == text).click()
+
+
+@pytest.mark.parametrize(
+    ("answer", "labels"),
+    [
+        ("Overwrite", ["positive", "negative", None]),
+        ("Fill gaps only", ["negative", "negative", None]),
+        ("Cancel", ["negative", None, None]),
+    ],
+)
+def test_a_table_asks_before_it_overwrites(opened, tmp_path, qtbot, answer, labels):
+    opened.workspace.update(items(opened)[0].id, label="negative")
+    table = tmp_path / "labels.csv"
+    table.write_text("slide,label\nalpha,positive\nbeta,negative\n")
+    opened.commands.import_label_table(table)
+    qtbot.waitUntil(lambda: any(isinstance(d, Question) for d in opened._dialogs))
+    box = dialog(opened, Question)
+    assert "alpha: label negative becomes positive" in box.informativeText()
+    press(box, answer)
+    finish_background()
+    assert [item.label for item in items(opened)] == labels
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"), [("Draw anew for all", False), ("Only those without", True), ("Cancel", True)]
+)
+def test_splits_by_chance_ask_before_they_overwrite(opened, qtbot, answer, kept):
+    opened.workspace.update(items(opened)[0].id, split="test")
+    opened.commands.assign_splits()
+    assert items(opened)[1].split is None, "nothing happens before the answer"
+    press(dialog(opened, Question), answer)
+    splits = [item.split for item in items(opened)]
+    assert (splits[0] == "test") == kept and (splits[1] is None) == (answer == "Cancel")
+
+
+def test_splits_by_chance_without_any_ask_nothing(opened):
+    opened.commands.assign_splits()
+    assert all(item.split for item in items(opened)) and not opened._dialogs
+    assert "for training" in opened.banners.texts()[0]
 
 
 # ---- annotate -------------------------------------------------------------------------------------------------------
