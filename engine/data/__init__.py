@@ -5,3 +5,8 @@
 and heat maps. Called by the views, the methods and the command line; everything works in level-0 pixels, x right, y down, and
 gives uint8 RGB arrays ``[row, column, 3]``.
 """
+
+import logging
+
+# What tifffile finds wrong in a damaged file is told in our own words; its lines would otherwise stand raw on the console.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())

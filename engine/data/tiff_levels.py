@@ -119,27 +119,54 @@ def planes_of(page: Any, level: Level) -> list[Plane]:
     ]
 
 
-def ome_scale(xml: str) -> tuple[float | None, float | None]:
-    """µm per pixel and magnification of the first image of OME-XML."""
+def ome_scale(xml: str, width: int, height: int) -> tuple[float | None, float | None]:
+    """µm per pixel and magnification of one image of OME-XML, None = unknown.
+
+    Parameters
+    ----------
+    width, height : size of the image that is read; a file may hold others (macro, label) with another scale. Where several
+        have this size the first one counts, as in `ome_levels`.
+    """
     try:
         root = ElementTree.fromstring(xml)
     except ElementTree.ParseError:
         return None, None
+    images = [(image, _child(image, "Pixels")) for image in root if _tag(image) == "Image"]
+    for image, pixels in images:
+        if pixels is not None and (pixels.get("SizeX"), pixels.get("SizeY")) == (str(width), str(height)):
+            return _pixel_size(pixels), _magnification(root, image)
+    if len(images) == 1 and images[0][1] is not None:  # some writers give the size of another level
+        return _pixel_size(images[0][1]), _magnification(root, images[0][0])
+    return None, None
+
+
+def _pixel_size(pixels: ElementTree.Element) -> float | None:
     micrometres = {"nm": 1e-3, "µm": 1.0, "um": 1.0, "μm": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6, "Å": 1e-4}
-    mpp = magnification = None
-    for element in root.iter():
-        tag = element.tag.rpartition("}")[2]
-        if tag == "Pixels" and mpp is None:
-            sizes = [
-                size * micrometres[unit]
-                for axis in "XY"
-                if (size := positive_number(element.get(f"PhysicalSize{axis}"))) is not None
-                and (unit := element.get(f"PhysicalSize{axis}Unit", "µm")) in micrometres
-            ]
-            mpp = sum(sizes) / len(sizes) if sizes else None
-        elif tag == "Objective" and magnification is None:
-            magnification = positive_number(element.get("NominalMagnification"))
-    return mpp, magnification
+    sizes = [
+        size * micrometres[unit]
+        for axis in "XY"
+        if (size := positive_number(pixels.get(f"PhysicalSize{axis}"))) is not None
+        and (unit := pixels.get(f"PhysicalSize{axis}Unit", "µm")) in micrometres
+    ]
+    return sum(sizes) / len(sizes) if sizes else None
+
+
+def _magnification(root: ElementTree.Element, image: ElementTree.Element) -> float | None:
+    """Magnification of the objective that the image names; where it names none, of the only one there is."""
+    objectives = [element for element in root.iter() if _tag(element) == "Objective"]
+    settings = _child(image, "ObjectiveSettings")
+    if settings is not None:
+        objectives = [element for element in objectives if element.get("ID") == settings.get("ID")]
+    found = {positive_number(element.get("NominalMagnification")) for element in objectives} - {None}
+    return found.pop() if len(found) == 1 else None
+
+
+def _child(element: ElementTree.Element, tag: str) -> ElementTree.Element | None:
+    return next((child for child in element if _tag(child) == tag), None)
+
+
+def _tag(element: ElementTree.Element) -> str:
+    return element.tag.rpartition("}")[2]
 
 
 def positive_number(text: str | None) -> float | None:

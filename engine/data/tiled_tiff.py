@@ -101,7 +101,7 @@ class TiledTiffSlide(Slide):
         self.vendor = "aperio" if description.startswith("Aperio") else "ome-tiff" if tiff.is_ome else "generic-tiff"
         self.magnification = positive_number(values.get("AppMag"))
         if tiff.is_ome:
-            mpp, self.magnification = ome_scale(tiff.ome_metadata or "")
+            mpp, self.magnification = ome_scale(tiff.ome_metadata or "", first.imagewidth, first.imagelength)
             self._set_mpp(mpp, "file (OME)")
         if self.vendor == "aperio":
             self._set_mpp(positive_number(values.get("MPP")), "file (Aperio MPP)")

@@ -2,6 +2,8 @@
 
 import gc
 import hashlib
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from opsin.engine.data.slides import (
 )
 from opsin.engine.data.tiff import write_pyramid
 from opsin.engine.data.tiff_codecs import ycbcr_to_rgb
+from opsin.engine.data.tiff_levels import ome_scale
 from opsin.engine.data.tiled_tiff import TiledTiffSlide
 from opsin.engine.errors import SlideError
 
@@ -446,6 +449,31 @@ def test_ome_tiff_with_levels_in_subifds(tmp_path):
             assert np.array_equal(slide.read(number, 0, 0, part.shape[1], part.shape[0]), part)
 
 
+@pytest.mark.parametrize("scale", [0.25, None])
+def test_of_an_ome_tiff_with_a_macro_image_the_scale_of_the_slide_counts(tmp_path, scale):
+    path = tmp_path / "slide.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        for pixels, mpp in ((smooth(128, 128), 8.0), (smooth(512, 384), scale), (smooth(128, 64), 2.0)):
+            facts = {"PhysicalSizeX": mpp, "PhysicalSizeXUnit": "µm"} if mpp else {}
+            tiff.write(pixels, photometric="rgb", tile=(128, 128), metadata={"axes": "YXS", **facts})
+    with open_slide(path) as slide:
+        assert (slide.width, slide.mpp) == (512, scale)
+        assert slide.mpp_source == ("file (OME)" if scale else "unknown")
+
+
+def test_the_objective_of_an_ome_image_is_the_one_that_it_names():
+    xml = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Instrument ID="Instrument:0">'
+        '<Objective ID="Objective:0" NominalMagnification="1.25"/><Objective ID="Objective:1" NominalMagnification="40"/>'
+        '</Instrument><Image ID="Image:0">{0}<Pixels SizeX="100" SizeY="90" PhysicalSizeX="8"/></Image>'
+        '<Image ID="Image:1">{1}<Pixels SizeX="800" SizeY="720" PhysicalSizeX="0.25"/></Image></OME>'
+    )
+    named = xml.format(*(f'<ObjectiveSettings ID="Objective:{number}"/>' for number in range(2)))
+    assert ome_scale(named, 800, 720) == (0.25, 40) and ome_scale(named, 100, 90) == (8, 1.25)
+    assert ome_scale(xml.format("", ""), 800, 720) == (0.25, None)
+    assert ome_scale(named, 7, 7) == (None, None) == ome_scale("<OME", 7, 7)
+
+
 def test_fluorescence_channels_are_added_in_their_colours(tmp_path):
     """Two 16-bit channels as pages of an OME-TIFF: the first blue, the second green."""
     path = tmp_path / "cells.ome.tif"
@@ -635,3 +663,15 @@ def test_opening_and_reading_leave_the_file_alone(pyramid):
 def test_names_of_slides():
     assert is_slide("a/B.SVS") and is_slide(Path("x.ome.tiff")) and is_slide("p.jpeg")
     assert not is_slide("notes.txt") and not is_slide("labels.xml")
+
+
+def test_a_damaged_slide_is_one_sentence_and_nothing_else_on_the_console(tmp_path):
+    path = tmp_path / "cut.tif"
+    write_pyramid(path, smooth(512, 512), 512, 512, mpp=None, factors=(1, 2), style="generic")
+    path.write_bytes(path.read_bytes()[:300])
+    script = (
+        "import sys\nfrom opsin.engine.data.slides import open_slide\n"
+        "try: open_slide(sys.argv[1])\nexcept Exception as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=50)
+    assert done.stdout.startswith("cut.tif is truncated: it ends at byte 300") and done.stderr == ""
