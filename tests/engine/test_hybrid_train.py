@@ -2,15 +2,17 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from opsin.engine.checkpoints import Checkpoint
+from opsin.engine.checkpoints import Checkpoint, load_state
 from opsin.engine.errors import RunError
 from opsin.engine.labels.store import LabelStore
+from opsin.engine.methods.hybrid_wsi import HybridWSI
 from opsin.engine.methods.hybrid_wsi.data import Snapshot
 from opsin.engine.methods.hybrid_wsi.made import MadeSlides
 from opsin.engine.methods.hybrid_wsi.published import unpack
@@ -18,6 +20,7 @@ from opsin.engine.methods.hybrid_wsi.settings import HybridRecipe
 from opsin.engine.methods.hybrid_wsi.train import train
 from opsin.engine.runs import Control, Run, read_lines
 from opsin.engine.tiles import TilePyramid
+from opsin.engine.verbs import execute
 
 RECIPE = HybridRecipe(
     network="unet", width=4, mpp=0, tile=64, crop=64, crop_min=48, batch_size=4, steps_initial=5, steps_round=4, rounds=2,
@@ -129,6 +132,83 @@ def test_stop_and_keep_gives_a_usable_checkpoint(few, tmp_path, after):
     kept.save(tmp_path / "kept.safetensors")
     network = unpack(Checkpoint.load(tmp_path / "kept.safetensors", "hybrid_wsi")).patch
     assert torch.isfinite(network.eval()(torch.rand(1, 3, 64, 64))).all()
+
+
+def stopped_in(few: Few, folder: Path, phase: str, recipe: HybridRecipe = RECIPE, steps: int = 2) -> Checkpoint | None:
+    """Train until `steps` steps are made in a phase (0: as it begins), then stop as the user does."""
+    control, at, made = Control(), "", 0
+
+    def sink(event):
+        nonlocal at, made
+        if event["event"] == "phase":
+            at, made = event["name"], 0
+        made += event["event"] == "metrics" and "loss" in event["values"]
+        if at.startswith(phase) and made == steps:
+            control.stop()
+
+    run = Run(folder, sink, control)
+    try:
+        return train(recipe, few, run)
+    finally:
+        run.close()
+
+
+@pytest.mark.parametrize(("round", "select"), [(0, True), (1, True), (2, False)])
+def test_a_checkpoint_of_a_stopped_round_says_so(few, tmp_path, round, select):
+    recipe = RECIPE.model_copy(update={"select_round": select})
+    kept = stopped_in(few, tmp_path, f"round {round}: training", recipe)
+    step = kept.header["step"]
+    assert kept.header["round"] == round and 0 < step < kept.header["steps"]
+    state = load_state(tmp_path / "checkpoints" / "state.safetensors")
+    assert (state["round"], state["step"]) == (round, step)
+    assert all(torch.equal(value, kept.tensors[f"patch.{name}"]) for name, value in state["model"].items())
+    assert not any(name.startswith("slide.") for name in kept.tensors), "that of the round before does not belong to it"
+    card = (tmp_path / "model_card.md").read_text()
+    assert f"kept: round {round} of 2, stopped after step {step} of {kept.header['steps']}" in card
+
+
+def test_stopped_between_rounds_the_finished_round_is_kept_with_its_classifier(few, tmp_path):
+    recipe = RECIPE.model_copy(update={"select_round": False})
+    kept = stopped_in(few, tmp_path, "round 2: E-step", recipe, steps=0)
+    assert kept.header["round"] == 1 and "step" not in kept.header
+    finished = Checkpoint.load(tmp_path / "checkpoints" / "round_1.safetensors", "hybrid_wsi")
+    assert all(torch.equal(value, kept.tensors[name]) for name, value in finished.tensors.items())
+    assert any(name.startswith("slide.") for name in kept.tensors)
+
+
+def test_stopped_before_the_first_step_nothing_is_kept(few, tmp_path, monkeypatch):
+    assert stopped_in(few, tmp_path / "run", "round 0: load", steps=0) is None
+    assert not (tmp_path / "run" / "model_card.md").exists()
+    monkeypatch.setattr(HybridWSI, "open", lambda self, path: few)
+    control, events = Control(), []
+
+    def sink(event):
+        events.append(event)
+        if event["event"] == "phase" and event["name"] == "round 0: load":
+            control.stop()
+
+    arguments = {"data": str(tmp_path), "run": str(tmp_path / "job"), "recipe": RECIPE.model_dump(mode="json")}
+    job = {"id": "1", "verb": "train", "method": "hybrid_wsi", "arguments": arguments, "device": "cpu"}
+    assert execute(job, sink, control) == "stopped"
+    assert not (tmp_path / "job" / "checkpoints" / "final.safetensors").exists()
+    assert any("no weights to keep" in e.get("text", "") for e in events)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_without_slides_of_both_labels_there_is_no_slide_classifier(few, tmp_path, label):
+    alike = Few.__new__(Few)
+    alike.folder = few.folder
+    alike.samples = [replace(s, label=label) for s in few.samples]
+    recipe, events = RECIPE.model_copy(update={"rounds": 1}), []
+    run = Run(tmp_path, events.append)
+    checkpoint = train(recipe, alike, run)
+    run.close()
+    assert not any(name.startswith("slide.") for name in checkpoint.tensors)
+    assert checkpoint.header["stage2_losses"] == {} and checkpoint.header["round"] == 1
+    (warning,) = [e["text"] for e in events if e["event"] == "message" and e["level"] == "warning"]
+    assert warning.startswith("The slide classifier is not trained") and warning in checkpoint.header["problems"]
+    again = train(recipe, alike, Run(tmp_path))  # it is read from what the run has left
+    assert same(again, checkpoint) and again.header == checkpoint.header
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(few, whole):
