@@ -7,7 +7,17 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidge
 
 from .background import in_background
 from .editors import QuietComboBox
-from .judgement import SPLITS, Judgement, best_split, honest_sentence, judge, share, unscored_sentence
+from .judgement import (
+    SPLITS,
+    Judgement,
+    best_split,
+    counted,
+    honest_sentence,
+    judge,
+    rounded_down,
+    share,
+    unscored_sentence,
+)
 from .plots import RocPlot
 from .score_table import ScoreRow
 from .texts import MutedLabel, heading
@@ -36,6 +46,7 @@ class JudgeBox(QWidget):
         judged.addWidget(heading("Judged on"))
         self.split = QuietComboBox()
         self.split.setAccessibleName("Judged on")
+        self.split.setMinimumContentsLength(max(len(text) for text in SPLITS.values()))
         for key, text in SPLITS.items():
             self.split.addItem(text, key)
         self.split.setCurrentIndex(self.split.findData(""))
@@ -101,7 +112,7 @@ class JudgeBox(QWidget):
             negatives = int((~judgement.labels).sum())
             right = round((judgement.full_specificity or 0) * negatives)
             self.full.setText(
-                f"<b>100 % sensitivity</b> at {judgement.full:.3f}, set by <b>{judgement.setter}</b>: "
+                f"<b>100 % sensitivity</b> at {judgement.full_text}, set by <b>{judgement.setter}</b>: "
                 f"specificity {share(judgement.full_specificity)} ({right} of {negatives})"
             )
         self.honest.setText(honest_sentence(rows))
@@ -125,13 +136,13 @@ class JudgeBox(QWidget):
         if not judgement.rows:
             self.counts.setText("")
             return
-        v = judgement.at(self.threshold)
+        v, text = judgement.at(self.threshold), rounded_down(self.threshold, judgement.scores)
         self.counts.setText(
-            f"<b>At {self.threshold:.3f}</b>: {v['true positives']} found, {v['false negatives']} missed, "
-            f"{v['false positives']} false alarms, {v['true negatives']} rightly negative. "
+            f"<b>At {text}</b>: {v['true positives']} found, {v['false negatives']} missed, "
+            f"{counted(v['false positives'], 'false alarm', 'false alarms')}, {v['true negatives']} rightly negative. "
             f"Sensitivity {share(v['sensitivity'])}, specificity {share(v['specificity'])}."
         )
 
     def _use_full(self) -> None:
         if self.judgement.full is not None:
-            self.threshold_chosen.emit(self.judgement.full)
+            self.threshold_chosen.emit(float(self.judgement.full_text))

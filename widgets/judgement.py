@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,11 @@ class Judgement:
     full: float | None = None
     full_specificity: float | None = None
     setter: str = ""
+
+    @property
+    def full_text(self) -> str:
+        """The threshold at 100 % sensitivity as it is written and used: rounded down, so that it misses no slide."""
+        return "" if self.full is None else rounded_down(self.full, self.scores)
 
     @property
     def labels(self) -> np.ndarray:
@@ -95,9 +101,9 @@ def honest_sentence(rows: list[ScoreRow]) -> str:
     fixed, tested = judge(rows, "val"), judge(rows, "test")
     if fixed.full is None or not tested.rows:
         return ""
-    values = tested.at(fixed.full)
+    values = tested.at(float(fixed.full_text))
     return (
-        f"Threshold fixed on validation slides ({fixed.full:.3f}): on test slides "
+        f"Threshold fixed on validation slides ({fixed.full_text}): on test slides "
         f"sensitivity {share(values['sensitivity'])}, specificity {share(values['specificity'])}."
     )
 
@@ -110,6 +116,37 @@ def unscored_sentence(rows: list[ScoreRow], split: str = "") -> str:
     names = ", ".join(f"{row.name} ({row.source})" for row in found[:NAMED])
     more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
     return f"Not judged, without a score: {names}{more}."
+
+
+def first_threshold(rows: list[ScoreRow]) -> tuple[float, str]:
+    """Return the threshold to begin with and, where slides set it, which: it finds all positives among them.
+
+    Test slides never set it: what they then say would be no test any more.
+    """
+    for split, words in (
+        ("val", "finds every positive validation slide"),
+        ("train", "finds every positive training slide"),
+    ):
+        found = judge(rows, split)
+        if found.full is not None:
+            return float(found.full_text), words
+    return 0.5, ""
+
+
+def rounded_down(threshold: float, scores: np.ndarray) -> str:
+    """Return `threshold` with at least three digits, rounded down, and as many more as it takes to call the same slides."""
+    exact = Decimal(repr(threshold))
+    called = scores >= threshold
+    for digits in range(3, 17):
+        text = str(exact.quantize(Decimal(1).scaleb(-digits), ROUND_FLOOR))
+        if np.array_equal(scores >= float(text), called):
+            return text
+    return repr(threshold)
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """Return a number with its noun: "1 false alarm", "2 false alarms"."""
+    return f"{number} {one if number == 1 else many}"
 
 
 def share(value: float | None) -> str:

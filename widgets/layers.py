@@ -11,7 +11,11 @@ from ..engine.tiles import TilePyramid
 
 if TYPE_CHECKING:
     from ..engine.jobs import Job
-    from .slide.model import SlideViewModel
+    from .slide.model import Overlay, SlideViewModel
+
+PSEUDO = "pseudo labels"
+"""How names of layers begin that a training reports."""
+PAINTING = ("brush", "eraser", "polygon", "lasso")
 
 Rule = Callable[["SlideViewModel", Path, str, dict[str, Any]], None]
 
@@ -21,7 +25,9 @@ def _heatmap(view: SlideViewModel, path: Path, name: str, settings: dict[str, An
     from .slide.model import Overlay
 
     shown = view.overlay(name)
-    kept = {} if shown is None else {"threshold": shown.threshold, "opacity": shown.opacity}
+    kept: dict[str, Any] = {"colormap": "magenta" if name.startswith(PSEUDO) else "ice"}
+    if shown is not None:
+        kept |= {"threshold": shown.threshold, "opacity": shown.opacity, "visible": shown.visible}
     view.add_overlay(Overlay(name, TilePyramid.open(path, readonly=True), **{**kept, **settings}))
 
 
@@ -53,11 +59,14 @@ class LiveLayers:
     ----------
     jobs : the queue (`gui/jobs.py` or a stand-in): ``jobs``, ``added``.
     view : the model of the slide view.
+    wanted : says of a prediction whether its heat maps are to be shown; None: of each.
     """
 
-    def __init__(self, jobs: Any, view: SlideViewModel) -> None:
+    def __init__(self, jobs: Any, view: SlideViewModel, wanted: Callable[[Job], bool] | None = None) -> None:
         self.view = view
         self.item: str | None = None
+        self.negative = False
+        self._wanted = wanted
         self._paths: dict[str, str] = {}  # overlay name -> path, of what is shown here
         self._seen: set[tuple[str, float]] = set()  # (path, time) of the previews that are shown
         self._jobs: list[Job] = []
@@ -70,9 +79,12 @@ class LiveLayers:
         self._jobs.append(job)
         job.changed.connect(lambda what: self._changed(job, what))
 
-    def set_item(self, item: str | None) -> None:
-        """Another slide is open: the newest previews of running jobs for it are shown."""
-        self.item = item
+    def set_item(self, item: str | None, negative: bool = False) -> None:
+        """Another slide is open: the newest previews of running jobs for it are shown.
+
+        Pseudo labels of a `negative` slide arrive switched off: training takes all of it for negative whatever they say.
+        """
+        self.item, self.negative = item, negative
         self._paths, self._seen = {}, set()
         for job in self._jobs:
             if not job.final:
@@ -80,6 +92,8 @@ class LiveLayers:
 
     def _changed(self, job: Job, what: set[str]) -> None:
         if self.item is None:
+            return
+        if job.spec.verb == "predict" and self._wanted is not None and not self._wanted(job):
             return
         if "preview" in what:
             for event in list(job.previews.values()):
@@ -108,16 +122,24 @@ class LiveLayers:
         known = next((n for n, p in self._paths.items() if p == path), None)
         if known is not None and not fresh:  # the finished map is the one that has grown: only read it again
             self.view.refresh_overlay(known)
-        elif show(self.view, event["kind"], path, name):
+        elif show(self.view, event["kind"], path, name, **self._visible(name)):
             self._paths[name] = path
-            self._hide_earlier(name)
+            for earlier in self._earlier(name):
+                self.view.update_overlay(earlier.name, visible=False)
 
-    def _hide_earlier(self, name: str) -> None:
-        """Of previews that come round by round ("pseudo labels, round 2") only the newest stays in sight."""
+    def _earlier(self, name: str) -> list[Overlay]:
+        """Previews that come round by round ("pseudo labels, round 2"): those of which only the newest is in sight."""
         head, comma, _ = name.partition(", round ")
-        for other in [o.name for o in self.view.overlays if comma and o.name != name]:
-            if other.startswith(head + comma):
-                self.view.update_overlay(other, visible=False)
+        return [o for o in self.view.overlays if comma and o.name != name and o.name.startswith(head + comma)]
+
+    def _visible(self, name: str) -> dict[str, bool]:
+        """Return what a new layer begins with: pseudo labels never come between a brush and the tissue."""
+        if not name.startswith(PSEUDO) or self.view.overlay(name) is not None:
+            return {}
+        earlier = self._earlier(name)
+        if earlier:
+            return {"visible": any(o.visible for o in earlier)}
+        return {"visible": not self.negative and self.view.tool not in PAINTING}
 
 
 def around(rects: list[Any]) -> tuple[float, float, float, float]:

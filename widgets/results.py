@@ -6,15 +6,13 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, Signal
+import numpy as np
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
-    QCheckBox,
     QFileDialog,
     QGridLayout,
     QHBoxLayout,
-    QLabel,
     QMenu,
-    QSlider,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -26,12 +24,13 @@ from ..engine.results import Heatmap
 from .background import Relay, in_background
 from .buttons import IconButton
 from .judge_box import JudgeBox
+from .judgement import first_threshold, rounded_down
 from .layers import LiveLayers, show
+from .map_box import MapBox, slider_row
 from .predict import PredictBox
 from .score_table import ScoreRow, ScoreTable
 from .scrolling import PanelScroll
 from .texts import ErrorLabel, MutedLabel, heading
-from .theme import px
 
 if TYPE_CHECKING:
     from .slide.model import SlideViewModel
@@ -70,7 +69,8 @@ class ResultsPanel(QWidget):
         self.live: LiveLayers | None = None
         self.item: str | None = None
         self.threshold = 0.5
-        self._run = ""
+        self._chosen = False  # whether somebody has set the threshold for this network
+        self._shown: tuple[Any, str] | None = None
         self._relay: Relay | None = None
         self._build()
         self.set_workspace(workspace)
@@ -89,52 +89,14 @@ class ResultsPanel(QWidget):
         self.predictor.run_changed.connect(self._run_changed)
         self.predictor.selected_wanted.connect(lambda: self.predict(self.table.selected_items()))
         column.addWidget(self.predictor)
-        self._build_heat_map(column)
+        column.addSpacing(4)
+        self.map = MapBox()
+        column.addWidget(self.map)
         self._build_scores(column)
         self.judge = JudgeBox()
         self.judge.threshold_chosen.connect(self.set_threshold)
         column.addWidget(self.judge)
         outer.addWidget(PanelScroll(inside))
-
-    def _build_heat_map(self, column: QVBoxLayout) -> None:
-        column.addSpacing(4)
-        column.addWidget(heading("On the slide"))
-        self.layers = QVBoxLayout()
-        self.layers.setSpacing(2)
-        column.addLayout(self.layers)
-        self.no_layers = MutedLabel("Nothing is shown over the slide yet.", wrap=True)
-        column.addWidget(self.no_layers)
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(8)
-        grid.setVerticalSpacing(4)
-        grid.setColumnStretch(1, 1)
-        self.threshold_slider, self.threshold_text = QSlider(Qt.Orientation.Horizontal), QLabel()
-        self.opacity_slider, self.opacity_text = QSlider(Qt.Orientation.Horizontal), QLabel()
-        for row, (text, slider, shown, top) in enumerate(
-            (
-                ("&Threshold", self.threshold_slider, self.threshold_text, 1000),
-                ("&Opacity", self.opacity_slider, self.opacity_text, 100),
-            )
-        ):
-            label = QLabel(text)
-            label.setMinimumWidth(px(64))
-            label.setBuddy(slider)
-            slider.setRange(0, top)
-            slider.setSingleStep(top // 100)
-            slider.setPageStep(top // 10)
-            slider.setAccessibleName(text.replace("&", ""))
-            shown.setMinimumWidth(px(44))
-            shown.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-            grid.addWidget(label, row, 0)
-            grid.addWidget(slider, row, 1)
-            grid.addWidget(shown, row, 2)
-        column.addLayout(grid)
-        self.threshold_slider.setValue(500)
-        self.opacity_slider.setValue(60)
-        self.threshold_text.setText("0.500")
-        self.opacity_text.setText("60 %")
-        self.threshold_slider.valueChanged.connect(lambda value: self.set_threshold(value / 1000))
-        self.opacity_slider.valueChanged.connect(lambda _: self._apply_opacity())
 
     def _build_scores(self, column: QVBoxLayout) -> None:
         head = QHBoxLayout()
@@ -149,6 +111,20 @@ class ResultsPanel(QWidget):
         self.export.setMenu(menu)
         head.addWidget(self.export)
         column.addLayout(head)
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(8)
+        grid.setColumnStretch(1, 1)
+        self.threshold_slider, self.threshold_text = slider_row(grid, 0, "Slide &threshold", 1000)
+        self.threshold_slider.setToolTip("A slide with this score or a higher one is called positive")
+        self.threshold_slider.valueChanged.connect(self._slide)
+        self.threshold_slider.sliderReleased.connect(self._keep_threshold)
+        column.addLayout(grid)
+        self.threshold_from = MutedLabel(wrap=True)
+        column.addWidget(self.threshold_from)
+        self.unscored = MutedLabel(
+            "This network has not scored any slide yet. Predict slides to fill the table.", wrap=True
+        )
+        column.addWidget(self.unscored)
         self.table = ScoreTable()
         self.table.open_requested.connect(self.open_requested)
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._enable())
@@ -175,19 +151,27 @@ class ResultsPanel(QWidget):
     def set_view(self, view: SlideViewModel | None) -> None:
         """Show results on this slide view."""
         self.view = self.predictor.view = view
-        self.live = LiveLayers(self.jobs, view) if view is not None else None
+        self.live = LiveLayers(self.jobs, view, self._of_this_network) if view is not None else None
+        self.map.set_view(view)
         if view is not None:
-            self._overlays = Relay(lambda _: self._show_layers(), view.events.overlays, parent=self)
-        self._show_layers()
+            self._overlays = Relay(lambda _: self._enable(), view.events.overlays, parent=self)
         self._enable()
+
+    def _of_this_network(self, job: Job) -> bool:
+        """Whether a prediction is made with the network that is chosen: only its heat maps are shown."""
+        return Path(job.spec.arguments.get("output") or "").name == self.predictor.run_id
 
     def set_item(self, item: str | None) -> None:
         """Another slide is open (its id): its heat map is shown where there is one."""
         self.item = self.predictor.item = item
         if self.live is not None:
-            self.live.set_item(item)
+            self.live.set_item(item, self._is_negative(item))
         self._show_heat_map()
         self._enable()
+
+    def _is_negative(self, item: str | None) -> bool:
+        rows = self.workspace.items() if self.workspace is not None and item is not None else []
+        return any(row.id == item and row.label == "negative" for row in rows)
 
     def refresh_runs(self, chosen: str = "") -> None:
         """Read again which networks there are; `chosen` (a run's folder or a checkpoint) becomes the current one."""
@@ -202,8 +186,12 @@ class ResultsPanel(QWidget):
         return self.predictor.predict(items)
 
     def _run_changed(self) -> None:
-        fresh = self.predictor.run_id != self._run
-        self._run = self.predictor.run_id
+        now = (self.workspace, self.predictor.run_id)
+        fresh, self._shown = now != self._shown, now
+        if fresh:
+            kept = self.workspace.setting(self._threshold_key) if self.workspace is not None else None
+            self._chosen = isinstance(kept, float)
+            self._put_threshold(kept if isinstance(kept, float) else 0.5)
         self.refresh(fresh)
         if fresh and self.view is not None:
             self.view.remove_overlay(HEAT_MAP)
@@ -225,55 +213,46 @@ class ResultsPanel(QWidget):
             return
         shown = self.view.overlay(HEAT_MAP)
         if shown is None or Path(shown.pyramid.path) != path:
-            show(self.view, "Heatmap", path, HEAT_MAP, threshold=self.threshold, opacity=self._opacity)
+            show(self.view, "Heatmap", path, HEAT_MAP, threshold=self.map.threshold, opacity=self.map.opacity)
+
+    # ---- the threshold of slide scores --------------------------------------------------------------------
 
     @property
-    def _opacity(self) -> float:
-        return self.opacity_slider.value() / 100
+    def _threshold_key(self) -> str:
+        return f"threshold of {self.predictor.run_id}"
 
     def set_threshold(self, threshold: float) -> None:
-        """Draw, count and judge at this threshold."""
+        """Call and count slides at this threshold from now on, as long as this network is chosen."""
+        self._chosen = True
+        self._put_threshold(threshold)
+        self._keep_threshold()
+
+    def _slide(self, value: int) -> None:
+        if self.threshold_slider.isSliderDown():  # kept when it is let go
+            self._chosen = True
+            self._put_threshold(value / 1000)
+        else:
+            self.set_threshold(value / 1000)
+
+    def _keep_threshold(self) -> None:
+        if self.workspace is not None and self.predictor.run_id:
+            self.workspace.set_setting(self._threshold_key, float(self.threshold))
+
+    def _put_threshold(self, threshold: float, source: str = "") -> None:
+        """Show, call and count at a threshold; `source`: what it rests on when nobody has chosen it."""
         self.threshold = threshold
+        text = f"{threshold:.3f}" if round(threshold, 3) <= threshold else rounded_down(threshold, self._scores())
         self.threshold_slider.blockSignals(True)
-        self.threshold_slider.setValue(round(threshold * 1000))
+        self.threshold_slider.setValue(int(float(text) * 1000 + 1e-6))
         self.threshold_slider.blockSignals(False)
-        self.threshold_text.setText(f"{threshold:.3f}")
-        if self.view is not None:
-            for overlay in self.view.overlays:
-                self.view.update_overlay(overlay.name, threshold=threshold)
+        self.threshold_text.setText(text)
+        self.threshold_from.setText(f"To begin with: {source}." if source else "")
+        self.threshold_from.setVisible(bool(source))
         self.table.rows.set_threshold(threshold)
         self.judge.set_threshold(threshold)
 
-    def _apply_opacity(self) -> None:
-        self.opacity_text.setText(f"{self.opacity_slider.value()} %")
-        if self.view is not None:
-            for overlay in self.view.overlays:
-                self.view.update_overlay(overlay.name, opacity=self._opacity)
-
-    def _show_layers(self) -> None:
-        """List what lies over the slide, each with a box to show or hide it."""
-        overlays = self.view.overlays if self.view is not None else []
-        boxes = [self.layers.itemAt(i).widget() for i in range(self.layers.count())]
-        if [box.property("layer") for box in boxes] != [overlay.name for overlay in overlays]:
-            for box in boxes:
-                self.layers.removeWidget(box)
-                box.deleteLater()
-            boxes = []
-            for overlay in overlays:
-                box = QCheckBox(overlay.name[:1].upper() + overlay.name[1:])
-                box.setProperty("layer", overlay.name)
-                box.toggled.connect(
-                    lambda on, name=overlay.name: self.view and self.view.update_overlay(name, visible=on)
-                )
-                self.layers.addWidget(box)
-                boxes.append(box)
-        for box, overlay in zip(boxes, overlays):
-            box.blockSignals(True)
-            box.setChecked(overlay.visible)
-            box.blockSignals(False)
-        self.no_layers.setVisible(not overlays)
-        self.export_map.setEnabled(self.heat_map() is not None)
-        self.export_outlines.setEnabled(self.heat_map() is not None)
+    def _scores(self) -> np.ndarray:
+        return np.array([row.score for row in self.table.rows.rows if row.score is not None], float)
 
     # ---- the scores -------------------------------------------------------------------------------------
 
@@ -304,6 +283,9 @@ class ResultsPanel(QWidget):
             if id in chosen:
                 self.table.selectRow(number)
         self.judge.set_rows(rows, fresh)
+        self.unscored.setVisible(bool(self.predictor.run_id) and not any(row.score is not None for row in rows))
+        if not self._chosen:
+            self._put_threshold(*first_threshold(rows))
         self._enable()
 
     def _enable(self) -> None:
@@ -320,7 +302,7 @@ class ResultsPanel(QWidget):
         if path is None:
             self.problem.say("There is no heat map of this slide yet; predict it first.")
             return
-        self._write(target, Heatmap(path, threshold=self.threshold).save, target)
+        self._write(target, Heatmap(path, threshold=self.map.threshold).save, target)
 
     def export_scores(self, target: Path) -> None:
         """Write the table to `target` as CSV."""
@@ -357,7 +339,7 @@ class ResultsPanel(QWidget):
 
     def _ask_outlines(self) -> None:
         filters = "QuPath GeoJSON (*.geojson);;ASAP XML (*.xml)"
-        path = self._ask("Export outlines at the threshold", f"{self._name()}.geojson", filters)
+        path = self._ask(f"Export outlines drawn from {self.map.threshold:.3f}", f"{self._name()}.geojson", filters)
         if path is not None:
             self.export_heatmap(path)
 

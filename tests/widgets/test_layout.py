@@ -147,17 +147,17 @@ def test_the_panel_of_results_lists_what_lies_over_the_slide(workspace, fake_job
     panel = ResultsPanel(workspace, fake_jobs, model)
     qtbot.addWidget(panel)
     panel.show()
-    item = workspace.items()[0]
+    item = workspace.items()[1]
     panel.set_item(item.id)
-    assert panel.no_layers.isVisible()
+    assert panel.map.no_layers.isVisible()
     job = fake_jobs.submit(JobSpec("train", "hybrid_wsi", {"run": "", "recipe": {}}, "cpu", "a run"))
     preview = {"kind": "Heatmap", "path": str(path), "info": {"item": item.id}}
     job.apply(event("state", state="running"), event("preview", name="pseudo labels, round 1", **preview))
-    qtbot.waitUntil(lambda: panel.layers.count() == 1)
-    assert panel.layers.itemAt(0).widget().isChecked()
-    assert not panel.no_layers.isVisible()
+    qtbot.waitUntil(lambda: panel.map.layers.count() == 1)
+    assert panel.map.layers.itemAt(0).widget().box.isChecked()
+    assert not panel.map.no_layers.isVisible()
     model.remove_overlay("pseudo labels, round 1")
-    qtbot.waitUntil(panel.no_layers.isVisible)
+    qtbot.waitUntil(panel.map.no_layers.isVisible)
 
 
 def test_a_card_without_a_job_takes_no_room_for_buttons(fake_jobs, workspace, qtbot):

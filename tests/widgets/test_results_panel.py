@@ -234,7 +234,7 @@ def test_other_slides_results_are_not_shown_on_this_one(panel, workspace, view, 
 
 
 def test_pseudo_labels_of_a_training_appear_round_by_round(panel, workspace, view, fake_jobs, event, tmp_path):
-    item = workspace.items()[0]
+    item = workspace.items()[1]
     panel.set_item(item.id)
     job = fake_jobs.submit(JobSpec("train", "hybrid_wsi", {"run": str(tmp_path / "r"), "data": "x"}))
     for number in (1, 2):
@@ -255,12 +255,12 @@ def test_sliders_and_boxes_drive_the_overlay(panel, workspace, run, view):
     item = workspace.items()[0]
     make_heat(workspace.heatmap_path(run.name, item.id))
     panel.set_item(item.id)
-    panel.threshold_slider.setValue(730)
-    panel.opacity_slider.setValue(35)
+    panel.map.from_slider.setValue(730)
+    panel.map.opacity_slider.setValue(35)
     overlay = view.overlay(HEAT_MAP)
     assert (overlay.threshold, overlay.opacity) == (0.73, 0.35)
-    assert panel.threshold_text.text() == "0.730"
-    box = panel.layers.itemAt(0).widget()
+    assert panel.map.from_text.text() == "0.730"
+    box = panel.map.layers.itemAt(0).widget().box
     box.click()
     assert not view.overlay(HEAT_MAP).visible
     view.update_overlay(HEAT_MAP, visible=True)
@@ -278,6 +278,7 @@ def test_unknown_kinds_and_missing_files_show_nothing(view, tmp_path):
 
 
 def test_the_table_is_sorted_by_score_and_says_what_is_wrong(scored):
+    scored.set_threshold(0.5)
     names = [next(r.name for r in scored.table.rows.rows if r.item == id) for id in scored.table.shown()]
     assert names[:3] == ["slide_1", "slide_3", "slide_5"]
     verdicts = {row.name: row.verdict(scored.threshold) for row in scored.table.rows.rows}
@@ -299,7 +300,7 @@ def test_the_operating_point_is_named_with_the_slide_that_sets_it(scored, qtbot)
     assert "0.938" in judge_box.area.text()
     judge_box.use_full.click()
     assert scored.threshold == 0.5
-    assert "4 found, 0 missed, 1 false alarms, 3 rightly negative" in judge_box.counts.text()
+    assert "4 found, 0 missed, 1 false alarm, 3 rightly negative" in judge_box.counts.text()
 
 
 def test_the_threshold_drives_the_confusion_counts(scored):

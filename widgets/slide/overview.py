@@ -1,22 +1,44 @@
-"""The small map at the bottom right: the whole slide, its labels, and a frame around what is in sight."""
+"""The small map at the bottom right: the whole slide, heat map and labels, and a frame around what is in sight."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QPointF, QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap
+import numpy as np
+from qtpy.compat import isalive
+from qtpy.QtCore import QPointF, QRectF, QSize, Qt, QTimer
+from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap
 from qtpy.QtWidgets import QWidget
 
+from .colormaps import heat_table
 from .scene import PAPER
 from .tilecache import BASE
 
 if TYPE_CHECKING:
+    from .model import Overlay
     from .view import SlideView
 
 LONGEST = 190  # of the map, screen pixels
 BORDER = 3
 SMALLEST = QSize(460, 340)  # of the view: below, there is no room for a map
+SOON_MS = 150  # a heat map that grows is drawn anew this much later
+
+
+def heat_picture(overlay: Overlay, width: int, height: int) -> QImage:
+    """The colours of a whole heat map, about `width` x `height` pixels: the finest level that is not much larger.
+
+    Where many pixels of the map fall on one of the picture, the highest decides, so that a small lesion is not lost.
+    """
+    pyramid = overlay.pyramid
+    level = next(n for n in range(pyramid.levels) if pyramid.level_size(n)[0] <= 4 * width or n == pyramid.levels - 1)
+    columns, rows = pyramid.level_size(level)
+    values = pyramid.region(level, 0, 0, columns, rows)
+    step = max(1, columns // width)
+    padded = np.pad(values, ((0, -rows % step), (0, -columns % step)))
+    values = padded.reshape(padded.shape[0] // step, step, padded.shape[1] // step, step).max((1, 3))
+    colors = np.ascontiguousarray(heat_table(overlay.colormap, overlay.threshold, overlay.opacity)[values], np.uint32)
+    format = QImage.Format.Format_ARGB32_Premultiplied
+    return QImage(colors.tobytes(), colors.shape[1], colors.shape[0], 4 * colors.shape[1], format).copy()
 
 
 class Overview(QWidget):
@@ -33,7 +55,18 @@ class Overview(QWidget):
         self.setAccessibleDescription(
             "Click or drag to move the view. With the keyboard, use the arrow keys in the view."
         )
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(SOON_MS)
+        self._soon.timeout.connect(self.redraw)
+        view.model.events.overlays.connect(self._layers_changed)
+        view.model.refreshed.connect(self._layers_changed)
         self.hide()
+
+    def _layers_changed(self, *_: object) -> None:
+        """A heat map came, went, grew or got other colours: draw it soon, once for many changes."""
+        if isalive(self) and not self._soon.isActive():
+            self._soon.start()
 
     def place(self) -> None:
         """Take the size that fits slide and view, or hide where there is no room."""
@@ -75,6 +108,9 @@ class Overview(QWidget):
                 picture.size(), Qt.AspectRatioMode.IgnoreAspectRatio, Qt.TransformationMode.SmoothTransformation
             )
             painter.drawImage(0, 0, small)
+        for overlay in self._view.model.overlays:
+            if overlay.visible and overlay.kind == "heat":
+                painter.drawImage(target, heat_picture(overlay, picture.width(), picture.height()))
         if scene.labels is not None and self._view.model.show_labels:
             level = scene.labels.source.levels - 1
             image = scene.labels.image((level, 0, 0))
