@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from opsin.engine.data.slides import Level
+from opsin.engine.errors import SlideError
 from opsin.engine.methods.hybrid_wsi.tissue import grey, grid, scale_of, slide_tissue, tissue_mask
 
 from .test_heat import ArraySlide
@@ -91,6 +92,41 @@ def test_tissue_comes_from_the_level_nearest_to_16(factors, level):
     assert abs(rows.min() / ratio - 400) <= 16 and abs(columns.max() / ratio - 960) <= 16
     small = slide_tissue(slide, 128)
     assert small.shape[0] >= 700, "small tiles need a finer mask"
+
+
+@pytest.mark.parametrize("factors", [(4, 16), ()])
+def test_unreadable_places_count_as_tissue_and_are_told(factors):
+    """Whether the level of the mask is damaged, or the only one there is."""
+    pixels = np.full((3072, 4096, 3), 245, np.uint8)
+    pixels[:400, :400] = 130
+    slide = LayeredSlide(pixels, factors)
+    wanted, scale = slide_tissue(slide, 1024), 16
+    level = len(factors)
+    step = pixels.shape[1] // slide.levels[level].width
+    bad = tuple(value // step for value in (2000, 1500, 2200, 1700))
+    read = slide._pixels
+
+    def damaged(at, x, y, width, height):
+        if at == level and x < bad[2] and x + width > bad[0] and y < bad[3] and y + height > bad[1]:
+            raise SlideError("made.tif: tile 77 cannot be read.")
+        return read(at, x, y, width, height)
+
+    slide._pixels = damaged
+    said: list[str] = []
+    mask = slide_tissue(slide, 1024, said.append)
+    unknown = mask & ~wanted
+    assert not (wanted & ~mask).any(), "the tissue that can be read is found as before"
+    rows, columns = np.nonzero(unknown)
+    assert unknown[1500 // scale : 1700 // scale, 2000 // scale : 2200 // scale].all()
+    assert np.ptp(rows) < 100 and np.ptp(columns) < 100, "only near the damage"
+    assert len(said) == 1 and "tile 77 cannot be read" in said[0]
+
+    def broken(*_):
+        raise SlideError("made.tif is cut off.")
+
+    slide._pixels = broken
+    with pytest.raises(SlideError, match="cut off"):
+        slide_tissue(slide, 1024)
 
 
 def test_real_slide_has_tissue_where_it_is_dark(data):

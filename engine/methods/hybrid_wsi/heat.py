@@ -107,7 +107,8 @@ def predict_slide(
     -------
     SlideHeat; when the user stops the run, what there was until then.
     """
-    tiles = grid(slide_tissue(slide, scale.size), slide.width, slide.height, scale.size, overlap)
+    tissue = slide_tissue(slide, scale.size, lambda sentence: run.message(sentence, "warning"))
+    tiles = grid(tissue, slide.width, slide.height, scale.size, overlap)
     if view is not None:
         cx, cy = view[0] + view[2] / 2, view[1] + view[3] / 2
         tiles.sort(key=lambda t: (t[0] + t[2] / 2 - cx) ** 2 + (t[1] + t[2] / 2 - cy) ** 2)

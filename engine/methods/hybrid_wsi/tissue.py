@@ -6,17 +6,21 @@ Coordinates are level-0 pixels, (x, y) = (column, row); arrays are [row, column]
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from ...errors import SlideError
+
 if TYPE_CHECKING:
     from ...data.slides import Slide
 
 BACKGROUND = 204  # grey above which there is no tissue; published as "otsu", but the threshold is fixed
 THUMBNAIL_DOWNSAMPLE = 16.0  # published for tiles of 1024 px: a tile is 64 px of the thumbnail
+UNREAD_BLOCK = 32  # px of the mask: what is given up together where the slide cannot be read; half a tile
 LARGEST_THUMBNAIL = 64_000_000  # px; keeps the mask of any slide below 64 MB
 
 
@@ -76,11 +80,14 @@ def tissue_mask(thumbnail: np.ndarray) -> np.ndarray:
     return _closed(grey(thumbnail) <= BACKGROUND, thumbnail[..., 0] == 0)
 
 
-def slide_tissue(slide: Slide, size: int = 1024) -> np.ndarray:
+def slide_tissue(slide: Slide, size: int = 1024, problem: Callable[[str], None] | None = None) -> np.ndarray:
     """Return the tissue mask of a slide for tiles of `size` level-0 px.
 
     It is made from the level nearest to downsample 16 (for 1024 px tiles; a tile is always about 64 px of the mask), or,
     where no level is within a factor of 2 of that, from the nearest finer one, reduced. The slide is read in strips.
+
+    Where the slide cannot be read nobody knows whether there is tissue: it counts as tissue, so that its tiles are tried, and
+    `problem` gets a sentence. `SlideError` when nothing can be read.
     """
     largest = math.sqrt(slide.width * slide.height / LARGEST_THUMBNAIL)
     wanted = max(1.0, largest, THUMBNAIL_DOWNSAMPLE * size / 1024)
@@ -93,14 +100,38 @@ def slide_tissue(slide: Slide, size: int = 1024) -> np.ndarray:
         width, height = max(1, round(slide.width / wanted)), max(1, round(slide.height / wanted))
     dark, black = np.empty((height, width), bool), np.empty((height, width), bool)
     strip = max(1, min(height, 8_000_000 // width))
+
+    def look(left: int, top: int, columns: int, rows: int) -> None:
+        if whole:
+            rgb = slide.read(nearest, left, top, columns, rows)
+        else:
+            rgb = slide.read_scaled(left * wanted, top * wanted, columns, rows, wanted)
+        at = slice(top, top + rows), slice(left, left + columns)
+        dark[at], black[at] = grey(rgb) <= BACKGROUND, rgb[..., 0] == 0
+
+    failed: list[SlideError] = []
+    tried = 0
     for top in range(0, height, strip):
         rows = min(strip, height - top)
-        if whole:
-            rgb = slide.read(nearest, 0, top, width, rows)
-        else:
-            rgb = slide.read_scaled(0.0, top * wanted, width, rows, wanted)
-        dark[top : top + rows] = grey(rgb) <= BACKGROUND
-        black[top : top + rows] = rgb[..., 0] == 0
+        tried += 1
+        try:
+            look(0, top, width, rows)
+            continue
+        except SlideError:
+            tried -= 1
+        for y in range(top, top + rows, UNREAD_BLOCK):
+            for x in range(0, width, UNREAD_BLOCK):
+                columns, lines = min(UNREAD_BLOCK, width - x), min(UNREAD_BLOCK, top + rows - y)
+                tried += 1
+                try:
+                    look(x, y, columns, lines)
+                except SlideError as error:
+                    failed.append(error)
+                    dark[y : y + lines, x : x + columns], black[y : y + lines, x : x + columns] = True, False
+    if failed and len(failed) == tried:
+        raise failed[0]
+    if failed and problem is not None:
+        problem(f"Where there is tissue is not known everywhere, unread places count as tissue. {failed[0]}")
     return _closed(dark, black)
 
 
