@@ -129,6 +129,27 @@ def test_overlaps_are_averaged_linearly(tmp_path):
     assert np.all(np.diff(middle) < 0) and np.abs(np.diff(middle, 2)).max() <= 1, "a straight ramp over the overlap"
 
 
+def test_no_lines_stand_along_tiles_on_glass(tmp_path):
+    """A network sure of tumour in the outermost pixels of each tile, as its padding may make it."""
+
+    class Framed(PixelNetwork):
+        def coarse(self, x):
+            p = torch.full((len(x), 1, 32, 32), -10.0)
+            p[:, :, [0, -1], :] = p[:, :, :, [0, -1]] = 10.0
+            return p
+
+    pixels = np.full((512, 512, 3), 245, np.uint8)
+    pixels[200:280, 190:300] = 90
+    _, heat = heat_of(tmp_path, ArraySlide(pixels), Scale(64, 64), Framed(), 2, overlap=1 / 4)
+    tissue = np.zeros(heat.shape, bool)
+    tissue[100:140, 95:150] = True
+    near = np.zeros(heat.shape, bool)
+    near[92:148, 87:158] = True  # the mask is closed with 5 x 5 of its pixels
+    assert heat[tissue].all(), "tissue keeps what was computed"
+    assert not (heat[~near] > 127).any(), "no line on glass"
+    assert (heat[~near] > 0).any(), "glass well inside a tile keeps it too"
+
+
 def test_chunks_that_wait_on_disk_give_the_same_bytes(tmp_path, monkeypatch):
     slide = ArraySlide(smooth(1200, 1300))
     parked = []

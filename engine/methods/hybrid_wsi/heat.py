@@ -125,7 +125,10 @@ def predict_slide(
         except SlideError as error:
             return error
 
-    with ThreadPoolExecutor(threads, thread_name_prefix="tile") as pool, _merger(pyramid, tiles, overlap) as merger:
+    with (
+        ThreadPoolExecutor(threads, thread_name_prefix="tile") as pool,
+        _merger(pyramid, tiles, overlap, tissue) as merger,
+    ):
 
         def take(some: list[Tile], computed: torch.Tensor) -> None:
             for tile, p in zip(some, computed.float().cpu().numpy()):
@@ -182,9 +185,9 @@ def predict_slide(
 
 
 def _merger(
-    pyramid: TilePyramid | None, tiles: list[Tile], overlap: float
+    pyramid: TilePyramid | None, tiles: list[Tile], overlap: float, tissue: np.ndarray
 ) -> contextlib.AbstractContextManager[Merger | None]:
-    return Merger(pyramid, tiles, overlap) if pyramid is not None else contextlib.nullcontext()
+    return Merger(pyramid, tiles, overlap, tissue) if pyramid is not None else contextlib.nullcontext()
 
 
 class Network:

@@ -2,6 +2,11 @@
 
 Overlaps are averaged with a linear window (method card, section 5). A chunk is one tile of the pyramid: a sum and a weight for
 each of its pixels, kept until all tiles that reach into it have come.
+
+The outermost values of a tile rest on the network's padding and may be high on empty glass. Where a neighbour overlaps they
+weigh next to nothing; beside glass there is no neighbour, and they would stand alone, as straight lines along the tile. So
+what lies in the outer half of the overlap, has no neighbour and is not tissue counts as not computed (0). Tissue keeps its
+value everywhere, and so does glass that is well inside a tile. Tile maxima and what training learns from are not touched.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ from scipy.sparse import csr_array
 from ...tiles import TILE, TilePyramid
 
 WRITE_SECONDS = 0.3
+LEAST_WEIGHT = 0.5  # of a place without tissue: below, only a tile's border speaks of it
 OPEN_CHUNKS = 128  # kept in memory, 2 MiB each; those that wait longer for their last tile go to a temporary file
 
 Tile = tuple[int, int, int]
@@ -70,10 +76,13 @@ class Merger:
     pyramid : uint8, 0 = not computed, v >= 1 means probability (v - 1) / 254.
     tiles : all tiles (x, y, size; level-0 px) that will be given to `add`.
     overlap : share of a tile over which its weight rises from its edge.
+    tissue : bool mask [h, w] of the whole slide at any scale; None: all of it counts as tissue.
     """
 
-    def __init__(self, pyramid: TilePyramid, tiles: Sequence[Tile], overlap: float) -> None:
-        self.pyramid, self.overlap = pyramid, overlap
+    def __init__(
+        self, pyramid: TilePyramid, tiles: Sequence[Tile], overlap: float, tissue: np.ndarray | None = None
+    ) -> None:
+        self.pyramid, self.overlap, self.tissue = pyramid, overlap, tissue
         self._sums: OrderedDict[Key, np.ndarray] = OrderedDict()
         self._parked: set[Key] = set()
         self._left: dict[Key, int] = {}
@@ -107,7 +116,10 @@ class Merger:
             for row, column in changed:
                 total, weight = self._chunk((row, column))
                 p = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
-                self.pyramid.write(row, column, np.where(weight > 0, np.rint(p * 254) + 1, 0).astype(np.uint8))
+                seen = weight > 0
+                if self.tissue is not None:
+                    seen &= (weight >= LEAST_WEIGHT) | self._tissue(row, column)
+                self.pyramid.write(row, column, np.where(seen, np.rint(p * 254) + 1, 0).astype(np.uint8))
         for key in changed:
             if self._left[key] <= 0:
                 self._sums.pop(key, None)
@@ -130,6 +142,16 @@ class Merger:
         x0, y0, x1, y1 = self._rect(tile)
         rows, columns = range(y0 // TILE, (y1 - 1) // TILE + 1), range(x0 // TILE, (x1 - 1) // TILE + 1)
         return [(row, column) for row in rows for column in columns]
+
+    def _tissue(self, row: int, column: int) -> np.ndarray:
+        """Return where the pixels of a chunk are tissue, bool [512, 512]; beyond the slide its edge goes on."""
+        assert self.tissue is not None
+        picked = []
+        sides = ((row, self.pyramid.height), (column, self.pyramid.width))
+        for (first, side), count in zip(sides, self.tissue.shape):
+            middle = (first * TILE + np.arange(TILE) + 0.5) * self.pyramid.base
+            picked.append(np.minimum((middle * count / side).astype(int), count - 1))
+        return self.tissue[np.ix_(*picked)]
 
     def _chunk(self, key: Key) -> np.ndarray:
         """Return the sum and the weight of a chunk, float32 [2, 512, 512]; the longest untouched ones go to disk."""
