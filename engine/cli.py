@@ -265,7 +265,12 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if status == 0:
         if not arguments.events:
             for name, value in metrics.items():
-                print(f"{name}: {'n/a' if value is None else value}")
+                if isinstance(value, list):  # the answers for each slide or patient, a line each
+                    print(f"{name}:")
+                    for row in value:
+                        print("  " + ", ".join(f"{key} {'n/a' if v is None else v}" for key, v in row.items()))
+                else:
+                    print(f"{name}: {'n/a' if value is None else value}")
         if arguments.json:
             write_json(arguments.json, metrics)
     return status

@@ -26,7 +26,8 @@ def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: R
     """Yield a `Heatmap` and a `SlideScore` for the slide at `sample`.
 
     The map is written to ``<run folder>/<item or stem>.heat`` (a temporary folder without one), the score beside it as JSON.
-    When the user stops it, the part of the map that was computed stays, and there is no score; when it fails nothing stays.
+    When the user stops it, the part of the map that was computed stays, and there is no score; when it fails before the map
+    is complete, nothing stays.
     """
     trained = unpack(checkpoint)
     recipe = trained.recipe
