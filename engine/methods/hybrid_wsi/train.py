@@ -96,6 +96,7 @@ class _Training:
         recipe, run = self.recipe, self.run
         # the baseline trains on outlines alone, in one go, for as many steps as all rounds together
         rounds = 0 if recipe.pixel_labels_only else recipe.rounds
+        run.emit("plan", steps=self._plan(rounds))
         losses: dict[int, float] = {}
         for round in range(rounds + 1):
             with run.team.lead_first():
@@ -118,6 +119,16 @@ class _Training:
                 losses[round] = trained["loss"]
                 run.log(step=round, slide_classifier_loss=trained["loss"])
         return self._finish(losses)
+
+    def _plan(self, rounds: int) -> list[str]:
+        """Return the phases that begin a part of the work, in order; whoever watches tells from it how much is left."""
+        steps = []
+        for round in range(rounds + 1):
+            steps += [f"round {round}: E-step"] if round else []
+            steps += [f"round {round}: load"]
+            if self.recipe.stage2 and (round or not rounds):
+                steps += [f"round {round}: tiles for the slide classifier", f"round {round}: slide classifier"]
+        return steps
 
     # ---- the steps ------------------------------------------------------------------------------------------------
 
@@ -182,7 +193,7 @@ class _Training:
                         break
                     EStep.save(path, heat, recipe.tile_threshold, maps if with_maps else None)
                     done.append(sample.id)
-                run.progress(number + 1, len(chosen), f"round {trained + 1}: slides")
+                run.progress(number + 1, len(chosen), "slides")  # the phase says of which round
         for problem in run.team.gather(problems):
             self._problem(problem)
         others = set(run.team.gather(done)).difference(done)
