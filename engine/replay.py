@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from .errors import RunError
+from .files import reason, write_text
 from .jobs import Job, JobSpec
 from .runs import FINAL, Event, read_record
 from .verbs import alive
 
 INTERRUPTED = "interrupted"
+NAME = "name.txt"
 
 
 def state_of(record: dict[str, Any]) -> str:
@@ -49,8 +51,13 @@ def job_of(folder: Path) -> Job:
     return job
 
 
-def resumable(record: dict[str, Any]) -> bool:
-    """Return whether a run with this ``run.json`` can go on: a training that has ended but is not finished."""
+def resumable(record: dict[str, Any], folder: Path) -> bool:
+    """Return whether a run with this ``run.json`` can go on: a training that has ended, is not finished and kept something."""
+    return startable(record) and any((Path(folder) / "checkpoints").glob("*"))
+
+
+def startable(record: dict[str, Any]) -> bool:
+    """Return whether a run is a training that has ended without being finished: it can go on or be started again."""
     return record.get("verb", "train") == "train" and state_of(record) in ("stopped", "failed", INTERRUPTED)
 
 
@@ -63,17 +70,53 @@ def resume_spec(folder: Path) -> JobSpec:
     """
     folder = Path(folder)
     record = read_record(folder)
-    if not resumable(record):
+    if not resumable(record, folder):
         raise RunError(f"The run in {folder} is {state_of(record)}; there is nothing to resume.")
+    return _again(record, folder, resume=True)
+
+
+def repeat_spec(folder: Path, target: Path) -> JobSpec:
+    """Return the job that does in `target` what the run in `folder` was to do, from the beginning."""
+    return _again(read_record(folder), target, resume=False)
+
+
+def _again(record: dict[str, Any], folder: Path, resume: bool) -> JobSpec:
     arguments = {
         "data": record.get("data", ""),
         "recipe": record.get("recipe") or {},
         "run": str(folder),
-        "resume": True,
+        "resume": resume,
     }
     if record.get("preset"):
         arguments["preset"] = record["preset"]
     return JobSpec("train", record["method"], arguments, record.get("device", "auto"), folder.name)
+
+
+def run_name(folder: Path) -> str:
+    """Return the name that somebody gave to the run in `folder`, "" without one."""
+    try:
+        return (Path(folder) / NAME).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def name_run(folder: Path, name: str) -> None:
+    """Give the run in `folder` a name, one line, kept in its folder; an empty one takes it away.
+
+    A file of its own: ``run.json`` belongs to the process that works on the run.
+
+    Raises
+    ------
+    RunError : the name cannot be written.
+    """
+    path = Path(folder) / NAME
+    try:
+        if words := " ".join(name.split()):
+            write_text(path, words + "\n")
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"The name of the run cannot be kept in {folder}: {reason(error)}.") from None
 
 
 class EventFile:

@@ -3,7 +3,8 @@
 The protocol is JSON, one object a line. In on standard input: a job (`jobs.JobSpec.plain()`), or
 ``{"control": "pause" | "resume" | "stop" | "cancel" | "detach", "id": job}``. Out on standard output: the events of
 `runs.py`, each with ``"job": id``. When standard input ends (the window is gone) the running job stops and keeps its
-checkpoint, unless it was detached before: then it goes on to its end.
+checkpoint, unless it was detached before: then it goes on to its end, and reads what is asked of it from the file
+``wishes.txt`` in the run's folder, one word a line.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import threading
 import time
 import traceback
 from collections import deque
+from pathlib import Path
 from typing import IO, Any
 
 import psutil
@@ -26,6 +28,23 @@ from .runs import Control, Event, Run, plain
 
 HEARTBEAT = 1.0
 STUCK = 60.0
+WISHES = "wishes.txt"
+ASKABLE = ("pause", "resume", "stop", "cancel")
+
+
+def listens(folder: Path) -> bool:
+    """Tell whether a detached worker that works on the run in `folder` takes wishes."""
+    return (Path(folder) / WISHES).exists()
+
+
+def ask(folder: Path, wish: str) -> None:
+    """Ask the detached worker of the run in `folder` for "pause", "resume", "stop" or "cancel"; it hears within a second.
+
+    Nothing happens when the run has ended and took its letter box away.
+    """
+    with contextlib.suppress(OSError), (Path(folder) / WISHES).open("r+", encoding="utf-8") as file:
+        file.seek(0, os.SEEK_END)
+        file.write(wish + "\n")
 
 
 # ---- the side of the window -----------------------------------------------------------------------------------------
@@ -171,6 +190,8 @@ class _Server:
         self.current: str | None = None
         self.run: Run | None = None
         self.detached = False
+        self.heard: Run | None = None
+        self.read = 0  # words of its letter box that were carried out
         self.lock = threading.Lock()
 
     def serve(self) -> None:
@@ -193,7 +214,11 @@ class _Server:
                     }
                 )
                 self._send({"event": "state", "state": "failed", "time": time.time()})
+            folder = self.run.folder if self.run is not None else None
             self.run = self.current = None
+            if folder is not None:
+                with self.lock, contextlib.suppress(OSError):
+                    (folder / WISHES).unlink(missing_ok=True)
             self.controls.pop(job["id"], None)
 
     def _started(self, run: Run) -> None:
@@ -224,6 +249,21 @@ class _Server:
             self.target.write(json.dumps({"job": self.current, **event}) + "\n")
             self.target.flush()
 
+    def _hear(self, run: Run) -> None:
+        """Carry out what a later window has asked of a run that was left going; the first call puts out the letter box."""
+        with self.lock, contextlib.suppress(OSError):
+            if run.folder is None or run is not self.run or not run.folder.is_dir():
+                return
+            box = run.folder / WISHES
+            if self.heard is not run:
+                box.write_text("", encoding="utf-8")
+                self.heard, self.read = run, 0
+            words = box.read_text(encoding="utf-8").split()
+            for word in words[self.read :]:
+                if word in ASKABLE:
+                    getattr(run.control, word)()
+            self.read = len(words)
+
     def _beat(self) -> None:
         main = threading.main_thread().ident
         process = psutil.Process()
@@ -232,6 +272,8 @@ class _Server:
             run = self.run
             if run is None:
                 continue
+            if self.detached:
+                self._hear(run)
             seconds = run.seconds_since_boundary
             record: Event = {
                 "phase": run.current_phase,

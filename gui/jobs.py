@@ -20,8 +20,8 @@ from ..engine.devices import resolve
 from ..engine.jobs import Job, JobSpec
 from ..engine.replay import INTERRUPTED, job_of
 from ..engine.runs import FINAL, Event
-from ..engine.worker import WorkerProcess
-from .supervise import Wishes, follow, supervise
+from ..engine.worker import WorkerProcess, listens
+from .supervise import ALL, Wishes, follow, supervise
 
 if TYPE_CHECKING:
     from ..engine.workspace import Workspace
@@ -88,7 +88,7 @@ class JobQueue(QObject):
                 return job
         job = job_of(folder)
         self._device[job.spec.id] = ""
-        job.controller = wishes = Wishes(only={"kill"})
+        job.controller = wishes = Wishes(only=ALL if listens(folder) else {"kill"})
         self.jobs.append(job)
         self.added.emit(job)
         self._watch(job, None, partial(follow, Path(folder), wishes))
@@ -194,11 +194,13 @@ class JobQueue(QObject):
     def _start_next(self) -> None:
         if self._closed:
             return
-        taken = {self._device[id] for id in self._active}
+        taken = {self._device[id]: job for id, (job, _) in self._active.items()}
         for job in self.waiting():
             device = self._device[job.spec.id]
-            if device not in taken:
-                taken.add(device)
+            if device in taken:
+                job.waits_for = taken[device].spec.words
+            else:
+                taken[device] = job
                 self._start(job, device)
         self.changed.emit()
 

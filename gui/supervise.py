@@ -22,7 +22,7 @@ from ..engine.files import write_json
 from ..engine.replay import EventFile, thin
 from ..engine.runs import FINAL, Event, read_record
 from ..engine.verbs import alive
-from ..engine.worker import WorkerProcess
+from ..engine.worker import ASKABLE, WorkerProcess, ask, listens
 
 PERIOD = 0.15
 """Seconds between two batches of events."""
@@ -79,6 +79,8 @@ def supervise(process: WorkerProcess, job: dict[str, Any], wishes: Wishes, keep:
     asked: set[str] = set()
     pending: list[Event] = []
     sent = 0.0
+    if job["arguments"].get("resume"):
+        yield from earlier(Path(job["arguments"]["run"]))
     process.send(job)
     while True:
         for wish in wishes.take():
@@ -112,6 +114,13 @@ def supervise(process: WorkerProcess, job: dict[str, Any], wishes: Wishes, keep:
             process.kill()
 
 
+def earlier(folder: Path) -> Iterator[list[Event]]:
+    """Yield what the parts of a run before this one have reported, so that its curves and its log go on."""
+    file = EventFile(folder)
+    while events := file.read():
+        yield [{"event": "earlier", "events": thin(events), "time": events[-1].get("time", 0.0)}]
+
+
 def follow(folder: Path, wishes: Wishes) -> Iterator[list[Event]]:
     """Yield the events of a run that a detached process is working on, from the first on, until it ends."""
     file = EventFile(folder)
@@ -123,7 +132,17 @@ def follow(folder: Path, wishes: Wishes) -> Iterator[list[Event]]:
                 return
             if wish == "kill":
                 _kill(folder)
-        ended = not alive(read_record(folder))
+            elif wish in ASKABLE:
+                ask(folder, wish)
+        if not folder.is_dir():  # thrown away as was asked
+            yield [{"event": "state", "state": "cancelled", "time": time.time()}]
+            return
+        if listens(folder):  # it puts out its letter box a moment after it was left going
+            wishes.only = ALL
+        try:
+            ended = not alive(read_record(folder))
+        except OpsinError:  # it is being thrown away
+            ended = True
         state = ""
         while events := file.read():
             state = next((e["state"] for e in reversed(events) if e["event"] == "state"), state)

@@ -19,13 +19,14 @@ from ..engine.devices import list_devices
 from ..engine.errors import OpsinError
 from ..engine.jobs import Job, JobSpec
 from ..engine.method import get_method, method_names
+from ..engine.replay import run_name
 from ..engine.verbs import CHECKPOINT
 from .background import Relay
 from .buttons import Disclosure
 from .editors import QuietComboBox, combo_grid
 from .forms import SettingsForm
-from .run_card import duration
-from .runs import short_time
+from .run_card import time_left
+from .run_rows import short_time
 from .texts import ErrorLabel, MutedLabel
 
 if TYPE_CHECKING:
@@ -77,7 +78,9 @@ class PredictBox(QWidget):
         self.predict_selected = QPushButton("Selected")
         self.predict_selected.setToolTip("Predict the slides that are selected in the table below")
         self.predict_selected.clicked.connect(self.selected_wanted)
+        self._tips = {}
         for button in (self.predict_this, self.predict_all, self.predict_selected):
+            self._tips[button.text()] = button.toolTip()
             row_.addWidget(button)
         row_.addStretch(1)
         column.addLayout(row_)
@@ -114,8 +117,8 @@ class PredictBox(QWidget):
         self.run.clear()
         for record in self.workspace.runs() if self.workspace is not None else []:
             if record.get("verb", "train") == "train" and (Path(record["folder"]) / CHECKPOINT).exists():
-                preset = record.get("preset") or record.get("method", "")
-                self.run.addItem(f"{preset}, {short_time(record.get('created', 0))}", record["folder"])
+                name = run_name(Path(record["folder"])) or record.get("preset") or record.get("method", "")
+                self.run.addItem(f"{name}, {short_time(record.get('created', 0))}", record["folder"])
                 self.run.setItemData(self.run.count() - 1, record["folder"], Qt.ItemDataRole.ToolTipRole)
         if chosen and self.run.findData(chosen) < 0:
             self.run.addItem(Path(chosen).name, chosen)
@@ -240,14 +243,27 @@ class PredictBox(QWidget):
             return
         self._job = job
         self.progress.setVisible(not job.final)
-        if job.total:
+        share = job.share
+        if share is not None and job.state != "queued":
             self.bar.setRange(0, 1000)
-            self.bar.setValue(round(1000 * job.done / job.total))
+            self.bar.setValue(round(1000 * share))
         else:
             self.bar.setRange(0, 0)
-        left = job.seconds_left
-        words = "Waiting for its turn" if job.state == "queued" else job.phase[:1].upper() + job.phase[1:]
-        self.progress_text.setText(words + (f", {duration(left)} left" if left is not None else ""))
+        if job.state == "queued":
+            words = f"{job.spec.words}: begins after {job.waits_for}" if job.waits_for else f"{job.spec.words}: waiting"
+        else:
+            words = job.phase[:1].upper() + job.phase[1:]
+            if len(job.plan) > 1 and 0 <= job.step < len(job.plan):
+                words += f" ({job.step + 1} of {len(job.plan)})"
+        left = time_left(job)
+        self.progress_text.setText(words + (f", {left}" if left else ""))
+        self.progress_text.setToolTip(self.progress_text.text())
+        self.stop.setText("Remove" if job.state == "queued" else "Stop")
+        self.stop.setToolTip(
+            "Take it out of the queue; it has not begun"
+            if job.state == "queued"
+            else "End at the next tile; slides that are through keep their results"
+        )
         self.stop.setEnabled(job.state not in ("stopping", "cancelling"))
         if job.state == "failed":
             self.problem.say(job.error)
@@ -267,6 +283,12 @@ class PredictBox(QWidget):
         ready = self.workspace is not None and self.run.count() > 0
         self.run.setEnabled(self.run.count() > 0)
         self.run.setPlaceholderText("no trained network yet")
-        self.predict_this.setEnabled(ready and self.item is not None)
-        self.predict_all.setEnabled(ready and bool(self.workspace.items()))
-        self.predict_selected.setEnabled(ready and selected)
+        slides = ready and bool(self.workspace.items())
+        for button, usable, lacking in (
+            (self.predict_this, ready and self.item is not None, "Open a slide first."),
+            (self.predict_all, slides, "Add slides to the workspace first."),
+            (self.predict_selected, ready and selected, "Select slides in the table below first."),
+        ):
+            button.setEnabled(usable)
+            tip = lacking if ready else "Train a network first: under Train."
+            button.setToolTip(self._tips[button.text()] if usable else tip)

@@ -27,7 +27,6 @@ from .theme import colors
 
 PERIOD = 200
 """ms between two updates of a visible card: 5 Hz."""
-
 PATIENCE = 3.0
 """Seconds a request may wait before the card offers to end the process."""
 
@@ -59,15 +58,18 @@ class RunCard(QFrame):
     Signals
     -------
     resume_requested : go on with this stopped, failed or interrupted run.
+    repeat_requested : do it again from the beginning; it kept nothing to go on from.
     """
 
     resume_requested = Signal()
+    repeat_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setProperty("kind", "card")
         self.job: Job | None = None
-        self.resumable = False
+        self.resumable = self.repeatable = False
+        self.note = ""
         self._dirty: set[str] = set()
         self._relay: Relay | None = None
         self._logged = ""
@@ -112,6 +114,9 @@ class RunCard(QFrame):
         layout.addWidget(self.bar)
         self.facts = MutedLabel(wrap=True)
         layout.addWidget(self.facts)
+        self.about_labels = MutedLabel("What is painted or labelled now enters with the next round.", wrap=True)
+        self.about_labels.hide()
+        layout.addWidget(self.about_labels)
         self.error = ErrorLabel()
         layout.addWidget(self.error)
 
@@ -130,7 +135,7 @@ class RunCard(QFrame):
 
         layout.addWidget(self._make_buttons())
         layout.addWidget(self._make_question())
-        for widget in (self.offer, self.resume, self.pause, self.stop, self.cancel):
+        for widget in (self.offer, self.resume, self.repeat, self.pause, self.stop, self.cancel):
             widget.hide()  # until a job says what can be asked of it
         self.loss = CurvePlot("Loss")
         self.other_losses = CurvePlot("Other losses")
@@ -165,10 +170,8 @@ class RunCard(QFrame):
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(8)
         self.pause = QPushButton("Pause")
-        self.pause.setToolTip("Hold at the next batch; nothing is lost")
         self.pause.clicked.connect(self._pause_or_resume)
         self.stop = QPushButton("Stop and keep")
-        self.stop.setToolTip("Save a checkpoint at the next batch and end; the run can be resumed")
         self.stop.clicked.connect(lambda: self.job and self.job.stop())
         self.cancel = QPushButton("Discard…")
         self.cancel.setProperty("kind", "danger")
@@ -178,7 +181,11 @@ class RunCard(QFrame):
         self.resume.setProperty("kind", "primary")
         self.resume.setToolTip("Go on from the last checkpoint")
         self.resume.clicked.connect(self.resume_requested)
-        for button in (self.resume, self.pause, self.stop, self.cancel):
+        self.repeat = QPushButton("Start again")
+        self.repeat.setProperty("kind", "primary")
+        self.repeat.setToolTip("A new run with the same settings; this one kept nothing to go on from")
+        self.repeat.clicked.connect(self.repeat_requested)
+        for button in (self.resume, self.repeat, self.pause, self.stop, self.cancel):
             row.addWidget(button)
         row.addStretch(1)
         return self.buttons
@@ -208,17 +215,21 @@ class RunCard(QFrame):
 
     # ---- what is shown ----------------------------------------------------------------------------------
 
-    def set_job(self, job: Job | None, title: str = "", resumable: bool = False) -> None:
+    def set_job(
+        self, job: Job | None, title: str = "", resumable: bool = False, repeatable: bool = False, note: str = ""
+    ) -> None:
         """Show another job, or nothing.
 
         Parameters
         ----------
         resumable : the run is not at work and can go on: offer that.
+        repeatable : the run is not at work and can only be started again: offer that.
+        note : what is known of the finished run beside what it reported, one sentence.
         """
         if self._relay is not None:
             self._relay.drop()
             self._relay = None
-        self.job, self.resumable = job, resumable
+        self.job, self.resumable, self.repeatable, self.note = job, resumable, repeatable, note
         self._logged = ""
         self._last_beat = 0.0
         self.log.clear()
@@ -266,25 +277,41 @@ class RunCard(QFrame):
             return
         state = job.state
         only = getattr(job.controller, "only", ALL) if job.controller is not None else frozenset()
-        active = state not in STATE_WORDS or not (job.final or state in ("interrupted", "unreadable"))
+        active = at_work(job)
         beat = self._last_beat
         stale = active and state == "running" and beat and time.monotonic() - beat > STALE
         self.dot.set_state(state, bool(stale))
         self.state.setText(STATE_WORDS.get(state, state.capitalize()))
-        self.buttons.setVisible((active and bool(only & {"pause", "stop", "cancel"})) or self.resumable)
+        training, paused = job.spec.verb == "train", state in ("paused", "pausing")
+        self.buttons.setVisible(
+            (active and bool(only & {"pause", "stop", "cancel"})) or self.resumable or self.repeatable
+        )
         self.resume.setVisible(self.resumable and not active)
-        self.pause.setVisible(active and "pause" in only and job.spec.verb == "train")
-        self.pause.setText("Go on" if state in ("paused", "pausing") else "Pause")
+        self.repeat.setVisible(self.repeatable and not self.resumable and not active)
+        self.pause.setVisible(active and "pause" in only and training and state != "queued")
+        self.pause.setText("Resume" if paused else "Pause")
+        self.pause.setToolTip("Go on where it was paused" if paused else "Hold at the next batch; nothing is lost")
         self.pause.setEnabled(state in ("running", "paused", "pausing"))
         self.stop.setVisible(active and "stop" in only)
-        self.stop.setEnabled(state in ("starting", "running", "pausing", "paused"))
-        self.stop.setText("Stop and keep" if job.spec.verb == "train" else "Stop")
-        self.cancel.setVisible(active and "cancel" in only and job.spec.verb == "train")
+        self.stop.setEnabled(state in ("queued", "starting", "running", "pausing", "paused"))
+        self.stop.setText("Remove from the queue" if state == "queued" else "Stop and keep" if training else "Stop")
+        self.stop.setToolTip(
+            "It has not begun: nothing is lost"
+            if state == "queued"
+            else "Save a checkpoint at the next batch and end; the run can be resumed"
+            if training
+            else "End at the next tile; slides that are through keep their results"
+        )
+        self.cancel.setVisible(active and "cancel" in only and training and state != "queued")
         self.cancel.setEnabled(state != "cancelling")
+        self.about_labels.setVisible(active and training and state != "queued" and "rounds" in self._recipe(job))
         waits = state in ("pausing", "stopping", "cancelling") and job.seconds_waited > PATIENCE
         self.offer.setVisible(active and "kill" in only and (waits or only == {"kill"}))
         kept = "" if state == "cancelling" else " You can end the process now and keep the last checkpoint."
-        self.offer_text.setText(("A batch is taking long." if waits else "Another window started this run.") + kept)
+        if waits:
+            self.offer_text.setText("A batch is taking long." + kept)
+        else:
+            self.offer_text.setText("Another window or a shell started this run." + kept)
         if not active:
             self.question.hide()
         self.error.say(job.error if state == "failed" else "")
@@ -294,26 +321,31 @@ class RunCard(QFrame):
         seconds = float(beat.get("seconds") or 0)
         phase = job.phase or beat.get("phase", "")
         self.phase.setText(phase[:1].upper() + phase[1:] if not job.final else "")
-        known = bool(job.total)
+        if job.state == "queued":
+            self.phase.setText(f"Begins after: {job.waits_for}" if job.waits_for else "Waiting for its turn")
+        share = job.share
         self.bar.setVisible(not job.final and job.state != "queued")
-        if known:
+        if share is not None:
             self.bar.setRange(0, 1000)
-            self.bar.setValue(round(1000 * job.done / job.total))
+            self.bar.setValue(round(1000 * share))
         elif job.state in ("starting", "running"):
             self.bar.setRange(0, 0)
-        left = job.seconds_left
-        self.left.setText("" if left is None or job.final else f"{duration(left)} left")
+        self.left.setText(time_left(job))
         facts = []
-        if known and not job.final:
+        if not job.final and len(job.plan) > 1 and 0 <= job.step < len(job.plan):
+            facts.append(f"{'step' if job.spec.verb == 'train' else 'slide'} {job.step + 1} of {len(job.plan)}")
+        if job.total and not job.final:
             facts.append(f"{job.what}: {job.done:,.0f} of {job.total:,.0f}")
         if job.started is not None:
-            facts.append(f"{duration((job.ended or time.time()) - job.started)} {'in all' if job.final else 'so far'}")
+            facts.append(f"{duration(job.worked())} {'in all' if job.final else 'so far'}")
         if not job.final and beat.get("memory"):
             facts.append(f"memory {beat['memory'] / 2**30:.1f} GiB")
         if not job.final and beat.get("gpu"):
             facts.append(f"GPU {beat['gpu'] / 2**30:.1f} GiB")
         if not job.final and seconds > 10:
             facts.append(f"last batch {duration(seconds)} ago")
+        if self.note and not at_work(job):
+            facts.append(self.note)
         self.facts.setText("  ·  ".join(facts))
         self.facts.setVisible(bool(facts))
         stack = "" if job.final else str(beat.get("stack") or "")
@@ -323,6 +355,10 @@ class RunCard(QFrame):
         if stack and seconds > 60:
             self.left.setText("nothing moves; see the log")
         self.now.setVisible(bool(self.phase.text() or self.left.text()))
+
+    @staticmethod
+    def _recipe(job: Job) -> dict[str, Any]:
+        return job.spec.arguments.get("recipe") or {}
 
     def _show_curves(self, job: Job) -> None:
         by_step, by_round = split_curves(job.metrics)
@@ -406,6 +442,22 @@ def state_color(state: str) -> str:
     if state in ("pausing", "paused", "stopping", "cancelling", "interrupted"):
         return c.warning
     return {"done": c.negative, "failed": c.error, "unreadable": c.error}.get(state, c.control)
+
+
+def at_work(job: Job) -> bool:
+    """Tell whether a job runs or is about to."""
+    return not (job.final or job.state in ("interrupted", "unreadable"))
+
+
+def time_left(job: Job) -> str:
+    """Return how long the whole job will take, or the step at work as long as nobody can tell more; "" when unknown."""
+    if not at_work(job) or job.state in ("queued", "paused"):
+        return ""
+    left = job.seconds_left
+    if left is not None:
+        return f"{duration(left)} left"
+    step = job.step_seconds_left
+    return "" if step is None else f"{duration(step)} left in this step"
 
 
 def duration(seconds: float) -> str:

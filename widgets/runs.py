@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QItemSelectionModel, QModelIndex, Qt, QTimer, QUrl, Signal
-from qtpy.QtGui import QColor, QDesktopServices, QPainter, QPixmap
+from qtpy.QtCore import QItemSelectionModel, Qt, QTimer, QUrl, Signal
+from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QApplication,
     QFrame,
     QHBoxLayout,
     QHeaderView,
+    QInputDialog,
     QMenu,
+    QMessageBox,
     QPushButton,
     QSplitter,
     QStackedWidget,
@@ -29,102 +29,15 @@ from qtpy.QtWidgets import (
 
 from ..engine.errors import OpsinError
 from ..engine.jobs import Job
-from ..engine.replay import INTERRUPTED, EventFile, job_of, resumable, resume_spec, thin
+from ..engine.replay import INTERRUPTED, EventFile, job_of, name_run, repeat_spec, resume_spec, run_name, thin
 from ..engine.runs import FINAL
-from ..engine.verbs import CHECKPOINT, command_line
 from .background import Relay, in_background
 from .buttons import IconButton
-from .run_card import STATE_WORDS, RunCard, state_color
+from .confirm import Question
+from .run_card import RunCard
+from .run_rows import COLUMNS, RunRow, RunsModel, difference_html, kept_note, short_time
 from .scrolling import PanelScroll
-from .tables import RowsModel
 from .texts import ErrorLabel, MutedLabel
-
-COLUMNS = ("Started", "Preset", "State", "Result", "Method")
-KEY_METRICS = ("specificity", "spec", "auc", "dice", "iou", "kappa", "accuracy", "loss")
-SHORT = {"specificity": "spec.", "spec": "spec.", "auc": "AUC", "dice": "Dice", "iou": "IoU"}
-
-
-@dataclass
-class RunRow:
-    """One line of the table: a run on disk, a job of this window, or both.
-
-    Attributes
-    ----------
-    folder : of the run; empty for a job that has none.
-    record : content of ``run.json``, empty before there is one.
-    job : the job of this window or the one followed; None for earlier runs.
-    seen : unix time at which the job was first seen; what counts until there is a record.
-    """
-
-    folder: str
-    record: dict[str, Any] = field(default_factory=dict)
-    job: Job | None = None
-    seen: float = 0.0
-
-    @property
-    def state(self) -> str:
-        return self.job.state if self.job is not None else str(self.record.get("state", INTERRUPTED))
-
-    @property
-    def created(self) -> float:
-        return float(self.record.get("created", self.seen))
-
-    @property
-    def rank(self) -> int:
-        """Place in the table: at work, waiting, through."""
-        return 2 if self.state in (*FINAL, INTERRUPTED, "unreadable") else int(self.state == "queued")
-
-    @property
-    def method(self) -> str:
-        return self.job.spec.method if self.job is not None else str(self.record.get("method", ""))
-
-    @property
-    def preset(self) -> str:
-        if self.job is not None and self.job.spec.verb != "train":
-            return {"predict": "Prediction", "evaluate": "Evaluation"}[self.job.spec.verb]
-        arguments = self.job.spec.arguments if self.job is not None else self.record
-        return str(arguments.get("preset") or "")
-
-    @property
-    def title(self) -> str:
-        return Path(self.folder).name if self.folder else (self.job.spec.title if self.job else "")
-
-    @property
-    def checkpoint(self) -> bool:
-        return bool(self.folder) and (Path(self.folder) / CHECKPOINT).exists()
-
-    @property
-    def result(self) -> str:
-        return key_metric(self.record.get("metrics") or {})
-
-    @property
-    def command(self) -> str:
-        if self.record.get("command"):
-            return str(self.record["command"])
-        return command_line(self.job.spec.plain()) if self.job is not None else ""
-
-
-class RunsModel(RowsModel):
-    """The rows for a table view; row 0 is the newest."""
-
-    columns = COLUMNS
-    rows: list[RunRow]
-
-    def data(self, index: QModelIndex, role: int = 0) -> Any:
-        row = self.rows[index.row()]
-        if role == Qt.ItemDataRole.DisplayRole:
-            return (
-                short_time(row.created),
-                row.preset,
-                STATE_WORDS.get(row.state, row.state),
-                row.result,
-                row.method,
-            )[index.column()]
-        if role == Qt.ItemDataRole.DecorationRole and index.column() == 0:
-            return state_dot(row.state)
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return row.title
-        return None
 
 
 class RunPanel(QWidget):
@@ -138,9 +51,11 @@ class RunPanel(QWidget):
     Signals
     -------
     checkpoint_chosen(str) : predict with the run in this folder.
+    runs_changed : a run was deleted or got another name.
     """
 
     checkpoint_chosen = Signal(str)
+    runs_changed = Signal()
 
     def __init__(self, workspace: Any, jobs: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -185,7 +100,7 @@ class RunPanel(QWidget):
         header = self.table.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(COLUMNS.index("Preset"), QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(COLUMNS.index("Name"), QHeaderView.ResizeMode.Stretch)
         header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._show_selected())
         self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
@@ -205,6 +120,8 @@ class RunPanel(QWidget):
         self.menu = QMenu(self)
         self.open_folder = self.menu.addAction("Open folder", self._open_folder)
         self.copy_command = self.menu.addAction("Copy command", self._copy_command)
+        self.rename = self.menu.addAction("Rename…", self._ask_name)
+        self.delete = self.menu.addAction("Delete…", self._ask_delete)
         self.menu.addSeparator()
         self.move_up = self.menu.addAction("Move up in the queue", lambda: self._move(-1))
         self.move_down = self.menu.addAction("Move down in the queue", lambda: self._move(1))
@@ -218,6 +135,7 @@ class RunPanel(QWidget):
 
         self.card = RunCard()
         self.card.resume_requested.connect(self.resume)
+        self.card.repeat_requested.connect(self.repeat)
         self.difference = QTextBrowser()
         self.difference.setFrameShape(QFrame.Shape.NoFrame)
         self.difference.setStyleSheet("border: none; background: transparent; padding: 4px 12px;")
@@ -325,6 +243,8 @@ class RunPanel(QWidget):
         self.use.setEnabled(one is not None and one.checkpoint)
         self.open_folder.setEnabled(one is not None and bool(one.folder))
         self.copy_command.setEnabled(one is not None and bool(one.command))
+        self.rename.setEnabled(one is not None and bool(one.folder))
+        self.delete.setEnabled(bool(rows) and all(row.final and row.folder for row in rows))
         for action in (self.move_up, self.move_down, self.remove):
             action.setVisible(waiting)
         self.problem.say("")
@@ -339,11 +259,15 @@ class RunPanel(QWidget):
 
     def _show_card(self, row: RunRow) -> None:
         job = row.job or self._load(row)
-        can_resume = job is not None and bool(row.record) and row.job is None and resumable(row.record)
-        if row.job is not None and row.job.final and row.folder:
-            can_resume = row.job.spec.verb == "train" and row.job.state in ("stopped", "failed")
-        if job is not self.card.job or can_resume != self.card.resumable:
-            self.card.set_job(job, row.title, can_resume)
+        shown = (
+            row.name if row.name != row.preset else row.title,
+            row.resumable,
+            row.repeatable,
+            kept_note(row.record),
+        )
+        card = self.card
+        if job is not card.job or shown != (card.title.full_text(), card.resumable, card.repeatable, card.note):
+            card.set_job(job, *shown)
 
     def _load(self, row: RunRow) -> Job | None:
         """Return a job for an earlier run, filled in a background thread from what the run reported."""
@@ -381,6 +305,76 @@ class RunPanel(QWidget):
         except OpsinError as error:
             self.problem.say(str(error))
 
+    def repeat(self) -> None:
+        """Do again what the chosen run was to do, as a new run."""
+        rows = self.selected()
+        if len(rows) != 1 or self.workspace is None:
+            return
+        try:
+            target = self.workspace.new_run_folder(rows[0].method)
+            self.workspace.flush()
+            self.jobs.submit(repeat_spec(Path(rows[0].folder), target))
+        except OpsinError as error:
+            self.problem.say(str(error))
+
+    def _ask_name(self) -> None:
+        row = self.selected()[0]
+        box = QInputDialog(self)
+        box.setWindowTitle("Rename")
+        box.setLabelText("Name of the run (empty: as its preset)")
+        box.setTextValue(run_name(Path(row.folder)))
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.textValueSelected.connect(lambda text: self.set_name(row.folder, text))
+        box.open()
+
+    def set_name(self, folder: str, name: str) -> None:
+        """Give a run a name; it is kept in its folder."""
+        try:
+            name_run(Path(folder), name)
+        except OpsinError as error:
+            self.problem.say(str(error))
+        self.refresh()
+        self.runs_changed.emit()
+
+    def _ask_delete(self) -> None:
+        """Ask whether the chosen runs are to go to the bin; their size is counted first, in the background."""
+        rows = self.selected()
+        in_background(
+            lambda: sum(size_of(Path(row.folder)) for row in rows),
+            done=lambda size: self._confirm_delete(rows, size),
+            owner=self,
+        )
+
+    def _confirm_delete(self, rows: list[RunRow], size: int) -> None:
+        what = f"{len(rows)} runs"
+        if len(rows) == 1:
+            what = f"the run “{rows[0].name}” of {short_time(rows[0].created)}"
+        elif rows:
+            what += f", {short_time(min(r.created for r in rows))} to {short_time(max(r.created for r in rows))}"
+        meaning = "Settings, log, frozen labels and networks go with it. Heat maps and scores it has made stay."
+        box = Question("Delete", f"Move {what} to the bin ({in_bytes(size)})?", meaning, self, icon="trash")
+        move = box.add("Move to the bin", QMessageBox.ButtonRole.DestructiveRole, "danger")
+        box.add_stay("Keep")
+        box.buttonClicked.connect(lambda button: self._delete(rows) if button is move else None)
+        box.open()
+
+    def _delete(self, rows: list[RunRow]) -> None:
+        from send2trash import send2trash
+
+        def work() -> None:
+            for row in rows:
+                send2trash(row.folder)
+
+        def done(_: Any) -> None:
+            self.refresh()
+            self.runs_changed.emit()
+
+        def failed(error: BaseException) -> None:
+            self.refresh()
+            self.problem.say(f"The run cannot be moved to the bin: {error}.")
+
+        in_background(work, done=done, failed=failed, owner=self)
+
     def _use(self) -> None:
         self.checkpoint_chosen.emit(self.selected()[0].folder)
 
@@ -397,60 +391,15 @@ class RunPanel(QWidget):
         self.jobs.remove(self.selected()[0].job)
 
 
-def key_metric(metrics: dict[str, Any]) -> str:
-    """Return the number that says most about a run, with its name; empty when there is none."""
-    numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
-    for key in KEY_METRICS:
-        for name, value in numbers.items():
-            if key in name.lower():
-                short = SHORT.get(key, name.rpartition("/")[2].replace("_", " "))
-                if len(short) > 12:  # a column is narrow; the card and the log have the whole name
-                    short = key
-                return f"{short} {value:.3g}"
-    return ""
+def size_of(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def difference_html(one: RunRow, other: RunRow) -> str:
-    """Return a table of the settings and metrics in which two runs differ."""
-
-    def values(row: RunRow) -> dict[str, Any]:
-        recipe = row.record.get("recipe") or (row.job.spec.arguments.get("recipe") if row.job else {}) or {}
-        metrics = row.record.get("metrics") or {}
-        numbers = {k: f"{v:.4g}" for k, v in metrics.items() if isinstance(v, int | float)}
-        return {**recipe, "device": row.record.get("device", ""), **numbers}
-
-    left, right = values(one), values(other)
-    names = [n for n in {**left, **right} if left.get(n) != right.get(n)]
-    if not names:
-        return "<p>The two runs have the same settings.</p>"
-    lines = [
-        f"<tr><td style='padding:2px 12px 2px 0'>{escape(name)}</td>"
-        f"<td style='padding:2px 12px 2px 0'>{escape(str(left.get(name, '-')))}</td>"
-        f"<td style='padding:2px 0'>{escape(str(right.get(name, '-')))}</td></tr>"
-        for name in names
-    ]
-    head = "".join(f"<th align='left' style='padding-right:12px'>{escape(t)}</th>" for t in (
-        "Setting", short_time(one.created), short_time(other.created)
-    ))  # fmt: skip
-    return f"<table cellspacing='0'><tr>{head}</tr>{''.join(lines)}</table>"
-
-
-def short_time(seconds: float) -> str:
-    """Return "14:03" for today, else "25 Nov 14:03"."""
-    moment = time.localtime(seconds)
-    today = time.strftime("%Y%m%d", moment) == time.strftime("%Y%m%d")
-    return time.strftime("%H:%M" if today else "%-d %b %H:%M" if hasattr(time, "tzset") else "%d %b %H:%M", moment)
-
-
-def state_dot(state: str) -> QPixmap:
-    """Return a dot in the colour of a state, for a table cell."""
-    picture = QPixmap(24, 24)
-    picture.fill(Qt.GlobalColor.transparent)
-    painter = QPainter(picture)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(QColor(state_color(state)))
-    painter.drawEllipse(4, 4, 16, 16)
-    painter.end()
-    picture.setDevicePixelRatio(2.0)
-    return picture
+def in_bytes(size: float) -> str:
+    """Return a size as a person would say it: "3 kB", "12.5 MB"."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -17,7 +19,7 @@ import pytest
 from opsin.engine import worker
 from opsin.engine.jobs import JobSpec
 from opsin.engine.replay import EventFile, job_of, state_of, thin
-from opsin.engine.runs import FINAL
+from opsin.engine.runs import FINAL, Run
 from opsin.gui.jobs import JobQueue
 from opsin.gui.supervise import cause
 
@@ -237,6 +239,25 @@ def test_a_worker_that_cannot_start_is_a_failed_job(jobs, qtbot, monkeypatch):
     assert "program" in job.error
 
 
+def test_a_waiting_job_says_what_it_waits_for(jobs, qtbot):
+    first, second = jobs.submit(spec("long", preset="quick")), jobs.submit(spec(verb="predict"))
+    assert second.waits_for == "Training quick"
+    second.stop()
+    assert second.state == "cancelled" and second not in jobs.waiting()
+    first.stop()
+    until(qtbot, lambda: first.final)
+
+
+def test_a_resumed_job_begins_with_what_the_run_reported_before(jobs, qtbot, tmp_path):
+    folder = tmp_path / "run"
+    write_run(folder, None, "stopped", [*EVENTS, {"event": "state", "state": "stopped", "time": 5.0}])
+    job = jobs.submit(spec("flood", run=str(folder), resume=True))
+    until(qtbot, lambda: job.final)
+    assert job.state == "done"
+    assert job.metrics["loss"][1][:2] == [1.0, 0.5] and len(job.metrics["loss"][0]) == 3000
+    assert any("round 1" in line for line in job.log)
+
+
 def test_a_deaf_process_is_ended_and_its_run_stays_resumable(jobs, qtbot, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
@@ -365,6 +386,57 @@ def test_a_run_left_going_is_followed_and_can_be_ended(jobs, qtbot, tmp_path, sl
     reaper.join()
     assert job.state == "stopped"
     assert json.loads((folder / "run.json").read_text())["state"] == "stopped"
+
+
+def test_a_run_left_going_that_listens_is_paused_and_stopped_gently(jobs, qtbot, tmp_path, sleeper):
+    folder = tmp_path / "run"
+    write_run(folder, psutil.Process(sleeper.pid), "running", EVENTS)
+    job = jobs.attach(folder)
+    assert job.controller.only == {"kill"}
+    job.pause()
+    assert job.state == "running", "nobody would hear it"
+    (folder / worker.WISHES).write_text("")
+    until(qtbot, lambda: "pause" in job.controller.only)
+    job.pause()
+    job.stop()
+    until(qtbot, lambda: (folder / worker.WISHES).read_text().split() == ["pause", "stop"])
+    assert job.state == "stopping"
+    with (folder / "events.jsonl").open("a") as file:
+        file.write(json.dumps({"event": "state", "state": "stopped", "time": 4.0}) + "\n")
+    until(qtbot, lambda: job.final)
+    assert job.state == "stopped" and sleeper.poll() is None
+
+
+def test_a_run_left_going_that_is_thrown_away_ends_as_cancelled(jobs, qtbot, tmp_path, sleeper):
+    folder = tmp_path / "run"
+    write_run(folder, psutil.Process(sleeper.pid), "running", EVENTS)
+    job = jobs.attach(folder)
+    until(qtbot, lambda: job.phase == "round 1")
+    shutil.rmtree(folder)
+    until(qtbot, lambda: job.final)
+    assert job.state == "cancelled"
+
+
+def test_a_detached_worker_carries_out_what_is_asked_in_its_letter_box(tmp_path):
+    """The worker's own side, without a process: the box is put out, each word is heard once."""
+    run = Run(tmp_path / "run")
+    server = worker._Server(io.StringIO(), io.StringIO())
+    server.run = run
+    worker.ask(run.folder, "stop")
+    assert not worker.listens(run.folder), "no box is made by who asks"
+    server._hear(run)
+    assert worker.listens(run.folder)
+    worker.ask(run.folder, "pause")
+    worker.ask(run.folder, "nonsense")
+    server._hear(run)
+    assert run.control.pausing and not run.control.stop_asked
+    run.control.resume()
+    server._hear(run)
+    assert not run.control.pausing
+    worker.ask(run.folder, "stop")
+    server._hear(run)
+    assert run.control.stop_asked
+    run.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "waitid"), reason="the system keeps no entries of ended processes")

@@ -246,8 +246,9 @@ def test_pause_go_on_stop_and_discard(tiny, qtbot):
     wait(qtbot, card.resume.isVisible, 5)
     press(card.resume)
     resumed = tiny.jobs.jobs[-1]
-    wait(qtbot, lambda: losses(resumed) > 0)
-    assert resumed.metrics["loss"][0][0] > steps, "it goes on where it stopped"
+    wait(qtbot, lambda: losses(resumed) > losses(job))
+    reached = resumed.metrics["loss"][0]
+    assert reached == list(range(1, len(reached) + 1)), "it goes on where it stopped, and the curve with it"
     press(card.cancel)
     press(card.keep)
     assert resumed.state == "running" and not card.question.isVisible()
@@ -281,7 +282,9 @@ def test_a_killed_run_is_shown_as_such_and_resumed_ends_as_if_it_had_not_been(ti
     resumed = tiny.jobs.jobs[-1]
     wait(qtbot, lambda: resumed.final and not tiny.jobs.busy)
     assert resumed.state == "done", "\n".join(resumed.log)
-    assert folder_of(resumed) == folder and resumed.metrics["loss"][0][0] >= 6, "round 0 is not done again"
+    reached = resumed.metrics["loss"][0]
+    assert folder_of(resumed) == folder and reached == list(range(1, len(reached) + 1)), "one curve, no step twice"
+    assert "\n".join(resumed.log).count("round 0: first batch") == 1, "round 0 is not done again"
     other = tiny.room.panel("train").make_spec()  # the same settings, carried out in one go
     assert other.arguments["recipe"] == job.spec.arguments["recipe"]
     threads = torch.get_num_threads()
@@ -330,8 +333,8 @@ def test_a_batch_that_takes_long_leads_to_the_offer_to_end_the_process(tiny, qtb
     press(card.kill)
     wait(qtbot, lambda: job.final and not tiny.jobs.busy, 10)
     assert job.state == "stopped" and state_of(read_record(folder_of(job))) == "stopped"
-    wait(qtbot, card.resume.isVisible, 5)
-    assert not card.offer.isVisible()
+    wait(qtbot, card.repeat.isVisible, 5)
+    assert not card.offer.isVisible() and not card.resume.isVisible(), "it kept nothing to go on from"
 
 
 @pytest.mark.timeout(120)
@@ -358,8 +361,10 @@ def test_closing_while_training_asks_and_a_run_left_going_is_found_again(tiny, t
         runs = open_tab(again, "runs")
         assert [row.folder for row in runs.model.rows] == [str(folder)]
         assert runs.card.job is followed and runs.card.state.text() == "Running"
-        assert not runs.card.pause.isVisible()
-        press(runs.card.kill)
+        wait(qtbot, runs.card.pause.isVisible, 10)
+        press(runs.card.pause)
+        wait(qtbot, lambda: followed.state == "paused", 20)
+        press(runs.card.stop)
         wait(qtbot, lambda: followed.final, 20)
         assert state_of(read_record(folder)) == "stopped"
         wait(qtbot, runs.card.resume.isVisible, 5)

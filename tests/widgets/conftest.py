@@ -126,6 +126,7 @@ def make_run(workspace):
         for step in range(40):
             run.log(step=step, loss=1 / (step + 1))
         run.message("all is well")
+        (run.part("checkpoints") / "state.safetensors").write_bytes(b"state")
         run.set_state(state)
         run.close()
         if state == "done":

@@ -164,7 +164,7 @@ def test_scores_are_kept_as_they_come_in(panel, workspace, run, fake_jobs, event
         result(event, "SlideScore", item.id, score=0.75, source="mean of the K tile maxima", tiles=[], slide="s"),
     )
     assert panel.predictor.progress.isVisible()
-    assert panel.predictor.bar.value() == 250
+    assert panel.predictor.bar.value() == round(1000 * 0.25 / len(workspace.items())), "of all slides"
     (kept,) = workspace.scores(run.name)
     assert (kept["item"], kept["score"]) == (item.id, 0.75)
     qtbot.waitUntil(lambda: panel.table.rows.rows[1].score == 0.75)

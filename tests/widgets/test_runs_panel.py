@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 
 import numpy as np
 import pytest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QInputDialog
 
 from opsin.engine.jobs import Job, JobSpec
+from opsin.widgets.confirm import Question
 from opsin.widgets.plots import CurvePlot, thin_curve
 from opsin.widgets.run_card import PATIENCE, RunCard, duration, same_steps, split_curves
-from opsin.widgets.runs import RunPanel, difference_html, key_metric
+from opsin.widgets.run_rows import difference_html, key_metric
+from opsin.widgets.runs import RunPanel
 
 
 @pytest.fixture
@@ -38,7 +42,7 @@ def test_buttons_ask_and_answer_at_once(card, job):
     card.pause.click()
     assert job.controller.wishes == ["pause"]
     assert card.state.text() == "Pausing…"
-    assert card.pause.text() == "Go on"
+    assert card.pause.text() == "Resume" and "paused" in card.pause.toolTip()
     assert time.monotonic() - start < 0.2
     card.pause.click()
     card.stop.click()
@@ -158,6 +162,57 @@ def test_another_job_replaces_the_first_one(card, job, fake_jobs, event):
     assert not card.pause.isVisible(), "a prediction is not paused"
 
 
+def test_a_waiting_job_says_for_what_and_can_leave_the_queue(card, fake_jobs):
+    job = fake_jobs.submit(JobSpec("predict", "hybrid_wsi", {"inputs": ["a"]}, "cpu", "Predict a"))
+    job.waits_for = "Training quick"
+    card.set_job(job)
+    assert card.phase.text() == "Begins after: Training quick" and card.phase.isVisible()
+    assert card.stop.isVisible() and card.stop.isEnabled()
+    assert card.stop.text() == "Remove from the queue" and "checkpoint" not in card.stop.toolTip()
+    card.stop.click()
+    assert job.controller.wishes == ["stop"]
+
+
+def test_what_stop_does_is_said_for_each_kind_of_job(card, fake_jobs, event):
+    assert "checkpoint" in card.stop.toolTip()
+    job = fake_jobs.submit(JobSpec("predict", "hybrid_wsi", {"inputs": ["a"]}, "cpu", "Predict a"))
+    job.apply(event("state", state="running"))
+    card.set_job(job)
+    assert card.stop.text() == "Stop" and "checkpoint" not in card.stop.toolTip()
+
+
+def test_bar_and_time_left_are_those_of_the_whole_training(card, job, event):
+    now = job.started + 30
+    job.apply(
+        event("plan", steps=["round 0: load", "round 1: E-step", "round 1: load"]),
+        {**event("phase", name="round 0: load"), "time": now - 30},
+        {**event("progress", done=0, total=10, what="steps"), "time": now - 30},
+        {**event("progress", done=5, total=10, what="steps"), "time": now - 15},
+    )
+    card.update_now()
+    assert card.bar.value() == 167
+    assert card.left.text() == "15 s left in this step", "how long an E-step takes is not known yet"
+    assert "step 1 of 3" in card.facts.text()
+    job.apply(
+        {**event("phase", name="round 1: E-step"), "time": now},
+        {**event("progress", done=0, total=10, what="slides"), "time": now},
+        {**event("progress", done=5, total=10, what="slides"), "time": now + 5},
+    )
+    card.update_now()
+    assert card.bar.value() == 500
+    assert card.left.text() == "35 s left"
+
+
+def test_what_is_painted_during_a_run_is_said_to_enter(card, fake_jobs, event):
+    job = fake_jobs.submit(JobSpec("train", "hybrid_wsi", {"run": "", "recipe": {"rounds": 3}}, "cpu", "x"))
+    card.set_job(job)
+    assert not card.about_labels.isVisible()
+    job.apply(event("state", state="running"))
+    assert card.about_labels.isVisible() and "next round" in card.about_labels.text()
+    job.apply(event("state", state="done"))
+    assert not card.about_labels.isVisible()
+
+
 def test_a_run_of_another_process_can_only_be_ended(card, event):
     class Only:
         only = frozenset({"kill"})
@@ -251,6 +306,88 @@ def test_a_finished_run_is_read_back_into_the_card(panel, make_run, qtbot):
     assert any("all is well" in line for line in panel.card.job.log)
     assert not panel.card.buttons.isVisible(), "a finished run is only looked at"
     assert panel.use.isEnabled()
+
+
+def test_a_run_that_kept_nothing_is_started_again_and_not_resumed(panel, make_run, fake_jobs):
+    folder = make_run("failed", rounds=5)
+    for path in (folder / "checkpoints").iterdir():
+        path.unlink()
+    panel.refresh()
+    assert panel.card.repeat.isVisible() and not panel.card.resume.isVisible()
+    panel.card.repeat.click()
+    (job,) = fake_jobs.jobs
+    assert job.spec.arguments["resume"] is False
+    assert job.spec.arguments["run"] != str(folder)
+    assert job.spec.arguments["recipe"] == {"rounds": 5} and job.spec.arguments["preset"] == "tiny"
+
+
+def test_the_kept_round_is_said_with_its_loss(panel, make_run):
+    folder = make_run(metrics={"stage 2 loss, round 1": 0.8254, "stage 2 loss, round 2": 0.5344})
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**record, "round": 2, "stage2_losses": {"1": 0.8254, "2": 0.5344}}))
+    panel.refresh()
+    assert texts(panel)[0][3] == "round 2, loss 0.534"
+    panel.card.update_now()
+    assert "Kept: round 2, slide classifier's loss 0.534 (0.825 after round 1)." in panel.card.facts.text()
+
+
+def test_a_run_can_be_named_and_the_name_lies_in_its_folder(panel, make_run, qtbot):
+    folder = make_run()
+    panel.refresh()
+    panel.rename.trigger()
+    box = panel.findChild(QInputDialog)
+    box.setTextValue("  the good\none ")
+    with qtbot.waitSignal(panel.runs_changed):
+        box.accept()
+    assert (folder / "name.txt").read_text() == "the good one\n"
+    assert texts(panel)[0][1] == "the good one"
+    assert panel.card.title.full_text() == "the good one"
+    panel.set_name(str(folder), "")
+    assert not (folder / "name.txt").exists() and texts(panel)[0][1] == "tiny"
+
+
+def test_a_run_goes_to_the_bin_after_a_question(panel, make_run, qtbot, monkeypatch):
+    kept, folder = make_run(), make_run("stopped")
+    (folder / "big").write_bytes(bytes(2_500_000))
+    binned = []
+
+    def to_bin(path):
+        binned.append(path)
+        shutil.rmtree(path)
+
+    monkeypatch.setattr("send2trash.send2trash", to_bin)
+    panel.refresh()
+    for answer, left in (("Keep", 2), ("Move to the bin", 1)):
+        panel.delete.trigger()
+        qtbot.waitUntil(lambda: panel.findChild(Question) is not None)
+        box = panel.findChild(Question)
+        assert "the run “tiny” of " in box.text() and "2.5" in box.text() and "MB" in box.text()
+        assert time.strftime("%H:") in box.text()
+        next(b for b in box.buttons() if b.text() == answer).click()
+        qtbot.waitUntil(lambda left=left: len(panel.model.rows) == left)
+        qtbot.waitUntil(lambda: panel.findChild(Question) is None)
+    assert binned == [str(folder)] and kept.exists()
+
+
+def test_a_bin_that_refuses_is_said(panel, make_run, qtbot, monkeypatch):
+    folder = make_run("stopped")
+
+    def refuse(path):
+        raise OSError("no bin on this disk")
+
+    monkeypatch.setattr("send2trash.send2trash", refuse)
+    panel.refresh()
+    panel._delete(panel.selected())
+    qtbot.waitUntil(lambda: "no bin on this disk" in panel.problem.text())
+    assert folder.exists()
+
+
+def test_a_run_at_work_is_not_deleted(panel, fake_jobs, event, workspace):
+    job = fake_jobs.submit(JobSpec("train", "hybrid_wsi", {"run": str(workspace.folder / "runs" / "a"), "data": "x"}))
+    assert not panel.delete.isEnabled()
+    job.apply(event("state", state="running"))
+    panel.refresh()
+    assert not panel.delete.isEnabled()
 
 
 @pytest.mark.parametrize("state", ["stopped", "failed"])
