@@ -144,6 +144,8 @@ class ResultsPanel(QWidget):
             self._relay = None
         self.workspace = self.predictor.workspace = workspace
         self.item = self.predictor.item = None
+        self.note.hide()  # what was exported belongs to the workspace before
+        self.problem.say("")
         if workspace is not None:
             self._relay = Relay(self._on_workspace, workspace.changed, parent=self)
         self.refresh_runs()
@@ -352,13 +354,17 @@ class ResultsPanel(QWidget):
 def write_scores(target: Path, rows: list[ScoreRow], threshold: float) -> None:
     """Write a table of slide scores as CSV, highest first; slides without a score come last.
 
-    One that was predicted but could not be scored is called "n/a", and why stands under "scored by".
+    One that was predicted but could not be scored is called "n/a", and why stands under "scored by". The last column is
+    the threshold that the calls rest on.
     """
     with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("slide", "label", "split", "score", "called", "scored by", "area_mm2", "tiles_skipped"))
+        writer.writerow(
+            ("slide", "label", "split", "score", "called", "scored by", "area_mm2", "tiles_skipped", "threshold")
+        )
         for row in sorted(rows, key=ScoreRow.order, reverse=True):
             called = "n/a" if row.source else ""
             if row.score is not None:
                 called = "positive" if row.score >= threshold else "negative"
-            writer.writerow((row.name, row.label, row.split, row.score, called, row.source, row.area, row.skipped))
+            values = (row.name, row.label, row.split, row.score, called, row.source, row.area, row.skipped)
+            writer.writerow((*values, threshold if row.score is not None else None))

@@ -22,7 +22,7 @@ from .theme import colors, px, text_scale, theme_changed
 
 COLUMNS = ("Slide", "Score", "Label", "Verdict", "Split", "Scored by")
 SORT = Qt.ItemDataRole.UserRole
-SPLIT_FROM, SOURCE_FROM = 380, 520
+SPLIT_FROM, SOURCE_FROM = 440, 560
 """Widths in px at text size 100 % from which there is room for these columns; the tooltip of a row has them always."""
 
 

@@ -174,6 +174,17 @@ def test_outlines_are_exported_as_they_are_drawn(panel, workspace, runs, monkeyp
     assert '"Polygon"' in (tmp_path / "out.geojson").read_text()
 
 
+def test_the_table_of_scores_says_at_which_threshold_slides_are_called(panel, workspace, tmp_path, qtbot):
+    panel.set_threshold(0.55)
+    panel.export_scores(tmp_path / "scores.csv")
+    qtbot.waitUntil(lambda: "is written" in panel.note.text())
+    lines = (tmp_path / "scores.csv").read_text().splitlines()
+    assert lines[0].endswith(",threshold") and all(line.endswith(",0.55") for line in lines[1:])
+    assert panel.note.isVisible()
+    panel.set_workspace(None)
+    assert not panel.note.isVisible(), "it said so of the workspace before"
+
+
 # ---- another network's heat map
 
 
@@ -207,6 +218,14 @@ def test_the_longest_split_is_not_cut(panel, qapp):
     longest = max(SPLITS.values(), key=len)
     room = box.width() - box.fontMetrics().horizontalAdvance(longest)
     assert room >= 24, "its arrow has room beside the text"
+
+
+def test_names_of_slides_are_not_cut_in_favour_of_the_split(panel, qapp):
+    panel.resize(430, 860)
+    qapp.processEvents()
+    table = panel.table
+    assert table.isColumnHidden(4)
+    assert table.columnWidth(0) > table.fontMetrics().horizontalAdvance("a_longer_name")
 
 
 def arrow_rows(header):
