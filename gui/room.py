@@ -51,6 +51,8 @@ class Room(QObject):
         self.model = window.model
         self.jobs = jobs
         self.live = LiveLayers(jobs, self.model)
+        self._told: set[str] = set()  # jobs whose end was said
+        self._jobs_relay = Relay(self._follow, jobs.added, parent=self)
         self.page = QWidget()
         column = QVBoxLayout(self.page)
         column.setContentsMargins(0, 0, 0, 0)
@@ -146,6 +148,7 @@ class Room(QObject):
 
             runs = RunPanel(workspace, self.jobs)
             runs.checkpoint_chosen.connect(self._use_run)
+            runs.runs_changed.connect(self._runs_changed)
             return runs
         from ..widgets.results import ResultsPanel
 
@@ -154,6 +157,25 @@ class Room(QObject):
         self.live.set_item(None)  # from here on the panel shows what jobs report of the open slide
         results.set_item(self.window.item.id if self.window.item is not None else None)
         return results
+
+    def _runs_changed(self) -> None:
+        if "results" in self._panels:
+            self._panels["results"].refresh_runs()
+
+    def _follow(self, job: Any) -> None:
+        """Say when a job ends, wherever the user is by then."""
+
+        def changed(what: set[str]) -> None:
+            if "state" not in what or not job.final or job.spec.id in self._told:
+                return
+            self._told.add(job.spec.id)
+            words, messages = job.spec.words, self.window.messages
+            if job.state == "failed":
+                messages.failed(f"{words} failed: {job.error or 'the log under Runs tells more'}")
+            elif job.state == "done":
+                messages.success(f"{words}: done.")
+
+        Relay(changed, job.changed, parent=self)
 
     def _use_run(self, folder: str) -> None:
         self.show_tab("results")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from html import escape
 from importlib import import_module
 from itertools import pairwise
 from threading import Thread
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from qtpy.QtCore import QObject, QPointF, QRectF, QSize, Qt, Signal
@@ -53,6 +54,22 @@ class _Loader(QObject):
 def plot_loader() -> _Loader:
     """Return the one loader of the application."""
     return _Loader()
+
+
+FIXED = {"loss": 0, "slide_loss": 1, "slide_classifier_loss": 1, "positive_tiles_kept": 1, "negative_tiles_kept": 2}
+"""Places in `CURVE_COLORS` of curves that stand beside each other."""
+
+
+def color_places(names: Iterable[str]) -> dict[str, int]:
+    """Return name -> place in `CURVE_COLORS`: told by the names, never by their order; two differ as long as there are enough."""
+    places: dict[str, int] = {}
+    count = len(CURVE_COLORS[False])
+    for name in sorted(names, key=lambda name: (name not in FIXED, name)):
+        place = FIXED.get(name, crc32(name.encode()) % count)
+        while place in places.values() and len(places) < count:
+            place = (place + 1) % count
+        places[name] = place
+    return places
 
 
 Curve = tuple[Sequence[float], Sequence[float]]
@@ -128,10 +145,12 @@ class CurvePlot(QWidget):
             self._plot.removeItem(self._items.pop(name))
             self._drawn.pop(name, None)
         words = [f"<b>{escape(self.title)}</b>"]
-        for index, (name, (x, y)) in enumerate(self._data.items()):
-            shade = shades[index % len(shades)]
+        places = color_places(self._data)
+        for name, (x, y) in self._data.items():
+            shade = shades[places[name]]
             if name not in self._items:
-                self._items[name] = self._plot.plot(pen=self._pen(shade), antialias=True)
+                self._items[name] = self._plot.plot(antialias=True)
+            self._items[name].setPen(self._pen(shade))
             if self._drawn.get(name) != len(x):
                 symbol = "o" if self._points or len(x) == 1 else None
                 self._items[name].setData(
@@ -178,9 +197,7 @@ class CurvePlot(QWidget):
         self._plot.getAxis("left").setWidth(px(44))
         self._plot.getAxis("bottom").setHeight(px(22))
         self._plot.showGrid(x=False, y=True, alpha=0.15)
-        shades = CURVE_COLORS[c.dark]
-        for index, item in enumerate(self._items.values()):
-            item.setPen(self._pen(shades[index % len(shades)]))
+        self._drawn.clear()  # the points take the colours of the theme too
         self._draw()
 
 

@@ -437,6 +437,7 @@ def test_a_worker_that_dies_at_its_start_is_a_failed_run_with_one_sentence(opene
     qtbot.waitUntil(lambda: job.final and card.error.isVisible())
     assert card.state.text() == "Failed"
     assert "exit status 5" in card.error.text() and card.error.text().endswith(".")
+    assert any("failed: The process ended" in text for text in opened.banners.texts()), "said wherever one looks"
     card.log_toggle.click()
     assert "no such library" in card.log.toPlainText()
     assert not opened.jobs.busy, "another training can be started"

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QApplication, QInputDialog
 
 from opsin.engine.jobs import Job, JobSpec
 from opsin.widgets.confirm import Question
-from opsin.widgets.plots import CurvePlot, thin_curve
+from opsin.widgets.plots import CurvePlot, color_places, thin_curve
 from opsin.widgets.run_card import PATIENCE, RunCard, duration, same_steps, split_curves
 from opsin.widgets.run_rows import difference_html, key_metric
 from opsin.widgets.runs import RunPanel
@@ -252,6 +252,14 @@ def test_a_curve_plot_survives_a_change_of_theme(qtbot):
     dark = plot.grab().toImage().pixelColor(60, 60)
     apply_theme(application, "light")
     assert light.lightness() > 200 > 60 > dark.lightness()
+
+
+def test_a_curve_has_the_colour_of_its_name():
+    names = ["slide_classifier_loss", "positive_tiles_kept", "negative_tiles_kept", "auc"]
+    places = color_places(names)
+    assert places == color_places(names[::-1]) and len(set(places.values())) == len(names)
+    assert color_places(["loss"]) == {"loss": 0} and color_places(["slide_loss", "loss"])["loss"] == 0
+    assert len(color_places([str(n) for n in range(20)])) == 20
 
 
 def test_rounds_and_steps_do_not_share_an_axis():
