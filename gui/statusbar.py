@@ -91,7 +91,12 @@ class StatusBar(QStatusBar):
 
     def show_saved(self, moment: float | None) -> None:
         """Show when the labels were last made durable; nothing when that is not known."""
-        self.saved.setText(time.strftime("Saved %H:%M:%S", time.localtime(moment)) if moment else "")
+        if not moment:
+            self.saved.clear()
+            return
+        then = time.localtime(moment)
+        today = time.strftime("%Y-%m-%d") == time.strftime("%Y-%m-%d", then)
+        self.saved.setText(time.strftime("Saved %H:%M:%S" if today else "Saved %Y-%m-%d %H:%M", then))
 
     def show_unsaved(self) -> None:
         """Say that labels wait to be saved."""

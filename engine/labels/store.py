@@ -105,6 +105,7 @@ class LabelStore(TilePyramid):
         self._areas = np.zeros(256, np.int64)
         for label, pixels in self._reader.execute("SELECT label, pixels FROM area"):
             self._areas[label] = pixels
+        self.last_saved = self._reader.execute("SELECT max(time) FROM op").fetchone()[0]
 
     # ---- edits ----------------------------------------------------------------------------------------------------
 
