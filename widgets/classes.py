@@ -93,7 +93,7 @@ class ClassModel(QAbstractTableModel):
                 KEY: "Number key that chooses the class (F2 to change)",
                 AREA: "Labelled area on this slide",
                 EYE: "Shown (Space to hide)" if c.visible else "Hidden (Space to show)",
-                LOCK: "Locked: edits leave its pixels alone (Space to unlock)"
+                LOCK: "Locked: its pixels stay, and none are added (Space to unlock)"
                 if c.locked
                 else "Not locked (Space to protect its pixels from edits)",
             }[column]

@@ -59,29 +59,45 @@ class SlideBar(QFrame):
             "All tumour of this slide is outlined, so everything else counts as normal in training (Shift+O)"
         )
         self.adjust, self.fit = QToolButton(), QToolButton()
-        for button, text in ((self.adjust, "Brightness and contrast (Shift+C)"), (self.fit, "Fit slide (F)")):
-            button.setToolTip(text)
-            button.setAccessibleName(text.partition(" (")[0])
+        self.adjust.setAccessibleName("Brightness and contrast")
+        self.fit.setAccessibleName("Fit slide")
+        self.fit.setToolTip("Fit slide (F)")
         for widget in (self.label, self.split, self.outlined, self.adjust, self.fit):
             row.addWidget(widget)
         self.label.activated.connect(lambda _: self._tell(label=self.label.currentData()))
         self.split.activated.connect(lambda _: self._tell(split=self.split.currentData()))
         self.outlined.toggled.connect(lambda on: self._tell(outlined=on))
+        self.adjust.setCheckable(True)  # held down while the picture is not as scanned
         self.adjust.clicked.connect(self.show_adjust)
         self.fit.clicked.connect(lambda: self.model.fit())
+        events = model.events
+        self._relay = Relay(lambda _: self._show_look(), events.brightness, events.contrast, parent=self)
         theme.theme_changed().connect(self.restyle)
         self.restyle()
         self.set_item(None)
 
     def restyle(self) -> None:
-        for button, name in ((self.adjust, "brightness"), (self.fit, "fit")):
-            button.setIcon(theme.icon(name))
+        self._show_look()
+        self.fit.setIcon(theme.icon("fit"))
+        for button in (self.adjust, self.fit):
             button.setIconSize(QSize(theme.px(theme.ICON), theme.px(theme.ICON)))
         for box in (self.label, self.split):
             box.setFixedWidth(theme.px(112))
         self.setFixedHeight(theme.px(42))
         self._narrow = None
         self._fit()
+
+    def _show_look(self) -> None:
+        """Show on the button whether slides are drawn as scanned: brightness and contrast hold for all of them."""
+        look = [round(100 * value) for value in (self.model.brightness, self.model.contrast)]
+        changed = any(look)
+        self.adjust.setChecked(changed)
+        self.adjust.setIcon(theme.icon("brightness", theme.colors().accent if changed else None))
+        text = "Brightness and contrast (Shift+C)"
+        if changed:
+            text += f"\nAll slides are shown with brightness {look[0]:+d}, contrast {look[1]:+d}"
+        self.adjust.setToolTip(text)
+        self.adjust.setAccessibleDescription(text.partition("\n")[2])
 
     def minimumSizeHint(self) -> QSize:
         """What is left when all that can be hidden is hidden: the bar must never hold the slide wider than that."""
@@ -118,6 +134,7 @@ class SlideBar(QFrame):
 
     def show_adjust(self) -> AdjustPopup:
         """Open the sliders for brightness and contrast below their button."""
+        self._show_look()  # a press does not change what the button says
         popup = AdjustPopup(self.model, self)
         place = self.adjust.mapToGlobal(QPoint(self.adjust.width(), self.adjust.height() + theme.TIGHT))
         popup.adjustSize()
@@ -128,7 +145,7 @@ class SlideBar(QFrame):
 
 
 class AdjustPopup(QFrame):
-    """Brightness and contrast of what is shown; the slide stays as scanned."""
+    """Brightness and contrast of what is shown, whichever slide that is; slides stay as scanned."""
 
     def __init__(self, model: SlideViewModel, parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
@@ -140,7 +157,9 @@ class AdjustPopup(QFrame):
         grid.setHorizontalSpacing(theme.PAD)
         grid.setVerticalSpacing(theme.GAP)
         self.brightness, self.contrast = self._slider(grid, 0, "Brightness"), self._slider(grid, 1, "Contrast")
-        note = MutedLabel("For the eyes only: training sees the slide as scanned.", wrap=True)
+        note = MutedLabel(
+            "Holds for all slides until Reset. For the eyes only: training sees slides as scanned.", wrap=True
+        )
         self.reset = QPushButton("Reset")
         grid.addWidget(note, 2, 0, 1, 2)
         grid.addWidget(self.reset, 2, 2)

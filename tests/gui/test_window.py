@@ -122,6 +122,7 @@ def test_label_split_and_outlined_reach_the_workspace(opened, qtbot):
 
 def test_slide_label_by_keyboard(opened, qtbot):
     opened.activateWindow()
+    qtbot.waitUntil(opened.isActiveWindow)
     opened.commands.focus_view()
     for key, label in ((Qt.Key.Key_P, "positive"), (Qt.Key.Key_N, "negative"), (Qt.Key.Key_U, None)):
         qtbot.keyClick(opened.room.view, key, Qt.KeyboardModifier.ShiftModifier)
@@ -236,6 +237,7 @@ def test_cursor_read_out_names_position_and_class(opened):
 
 def test_keyboard_alone_chooses_tools_classes_sizes_and_panels(opened, qtbot):
     opened.activateWindow()
+    qtbot.waitUntil(opened.isActiveWindow)
     view = opened.room.view
     opened.commands.focus_view()
     model = opened.model
@@ -290,10 +292,34 @@ def test_brightness_and_contrast_reach_the_view(opened):
     popup.brightness.setValue(30)
     popup.contrast.setValue(-20)
     assert (opened.model.brightness, opened.model.contrast) == (0.3, -0.2)
+    button = opened.room.bar.adjust
+    assert button.isChecked() and "All slides are shown with brightness +30, contrast -20" in button.toolTip()
     popup.reset.click()
     assert (opened.model.brightness, opened.model.contrast) == (0.0, 0.0)
     assert popup.brightness.value() == 0
+    assert not button.isChecked() and "All slides" not in button.toolTip()
     popup.close()
+    button.click()
+    assert not button.isChecked(), "opening the sliders is no change of the picture"
+    opened.room.bar.findChild(AdjustPopup).close()
+
+
+def test_a_changed_look_of_the_slide_before_stays_told(opened, qtbot):
+    opened.model.brightness = 0.2
+    opened.commands.step_slide(1)
+    qtbot.waitUntil(lambda: opened.item is not None and opened.item.name == "beta")
+    assert opened.model.brightness == 0.2 and opened.room.bar.adjust.isChecked()
+
+
+def test_when_labels_were_saved_stands_there_from_the_start(opened, folder, qtbot):
+    assert opened.status.saved.text() == "", "nothing has ever been painted here"
+    opened.model.labels.polygon([np.array([[0.0, 0], [50, 0], [50, 50]])], 1)
+    opened.commands.close_workspace()
+    opened.open_workspace(folder)
+    qtbot.waitUntil(lambda: opened.item is not None)
+    assert opened.status.saved.text().startswith("Saved ")
+    opened.status.show_saved(86400.0 * 365)
+    assert opened.status.saved.text().startswith("Saved 197"), "of another day the date stands there too"
 
 
 # ---- panels and look ------------------------------------------------------------------------------------------------
@@ -304,6 +330,14 @@ def test_all_tabs_open(opened, qtbot):
         opened.room.show_tab(name)
         qtbot.waitUntil(lambda name=name: opened.room.panel(name).isVisible())
     assert opened.banners.texts() == []
+
+
+def test_every_tab_has_a_key_and_a_place_in_the_menu(opened):
+    for place, name in enumerate(("annotate", "train", "runs", "results")):
+        action = opened.book[f"window.{name}"]
+        assert action.shortcut().toString() == f"Ctrl+{place + 2}"
+        action.trigger()
+        assert opened.room.tabs.currentIndex() == place
 
 
 def test_a_panel_that_fails_leaves_a_message(opened, monkeypatch):

@@ -226,6 +226,22 @@ def test_taking_away(desk, how):
     assert np.array_equal(desk.shown()[200, 300], empty[200, 300])
 
 
+@pytest.mark.parametrize("tool", ["brush", "lasso", "polygon"])
+def test_a_locked_class_gains_no_pixels_and_the_view_says_why(desk, tool):
+    desk.model.update_class(1, locked=True)
+    desk.model.tool = tool
+    drag(desk.view, wave())
+    click(desk.view, (300, 300))
+    desk.settle()
+    assert desk.store.areas() == {} and not desk.store.can_undo
+    assert desk.view.read_out.note == "Tumour is locked"
+    desk.model.label = 2
+    desk.model.tool = "brush"
+    drag(desk.view, wave())
+    desk.settle()
+    assert set(desk.store.areas()) == {2}
+
+
 def test_locked_classes_stay_in_the_store_and_on_the_screen(desk):
     drag(desk.view, [(200, 200), (400, 200)])
     desk.settle()

@@ -99,9 +99,9 @@ class Brush(Tool):
         self._ring_look: tuple[object, ...] = ()
 
     def press(self, event: QMouseEvent, at: Point) -> None:
-        if self.stroke is not None or not self.view.can_paint():
-            return
         label = 0 if self.erases or self.subtracts(event) else self.model.label
+        if self.stroke is not None or not self.view.can_paint(label):
+            return
         labels = self.model.labels
         assert labels is not None
         text = "Brush" if label else "Eraser"
@@ -213,9 +213,10 @@ class Outline(Tool):
         self.subtract = False
 
     def _start(self, event: QMouseEvent) -> bool:
-        if not self.view.can_paint():
+        subtract = self.subtracts(event)
+        if not self.view.can_paint(0 if subtract else self.model.label):
             return False
-        self.subtract = self.subtracts(event)
+        self.subtract = subtract
         if not self.subtract:
             self.view.show_label(self.model.label)
         return True

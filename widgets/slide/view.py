@@ -195,8 +195,17 @@ class SlideView(Input, QWidget):
 
     # ---- what tools ask for
 
-    def can_paint(self) -> bool:
-        return self.model.labels is not None and not self.model.labels.readonly
+    def can_paint(self, label: int = 0) -> bool:
+        """Whether a gesture may begin that leaves `label` behind; a locked class neither loses nor gains pixels."""
+        if self.model.labels is None or self.model.labels.readonly:
+            return False
+        found = self.model.label_class(label)
+        if found is None or not found.locked:
+            return True
+        self.read_out.note = f"{found.name} is locked"
+        self._note_timer.start()
+        self.update()
+        return False
 
     def class_color(self, label: int) -> QColor:
         found = self.model.label_class(label)
