@@ -200,7 +200,7 @@ class Room(QObject):
         self.slides.set_opened(item.id if item else None)
         workspace = self.window.workspace
         if "results" not in self._panels:
-            self.live.set_item(item.id if item else None)
+            self.live.set_item(item.id if item else None, item is not None and item.label == "negative")
             if item is not None and workspace is not None:
                 for path in workspace.heatmaps(item)[:1]:
                     show(self.model, "Heatmap", path, "heat map")
