@@ -179,6 +179,7 @@ class JobQueue(QObject):
         for process in self._warm.values():
             process.close_input()
             process.kill()
+            process.wait(2.0)
         self._warm.clear()
 
     def _wait(self, seconds: float) -> None:
