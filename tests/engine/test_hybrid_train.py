@@ -103,8 +103,9 @@ def test_the_pseudo_labels_of_each_round_are_shown(whole):
     assert {e["name"] for e in previews} == {"pseudo labels, round 1", "pseudo labels, round 2"}
     assert all(e["kind"] == "Heatmap" for e in previews)
     with TilePyramid.open(Path(previews[0]["path"]), readonly=True) as heat:
-        width, height = heat.level_size(0)
-        assert heat.region(0, 0, 0, width, height).min() > 0  # computed everywhere: these slides are all tissue
+        computed = heat.region(0, 0, 0, *heat.level_size(0)) > 0
+        assert computed[8:-8, 8:-8].all()  # tiles cover the slide
+        assert computed.mean() > 0.97  # at its border pale places, which no second tile sees, may be left out
 
 
 @pytest.mark.parametrize(
