@@ -130,3 +130,38 @@ def test_a_run_that_was_killed_is_called_interrupted(tmp_path):
     events: list = []
     assert verbs.execute(job, events.append) == "failed"
     assert "already holds a run (interrupted); resume it" in said(events, "error")[0]
+
+
+def heat(folder):
+    with TilePyramid.open(folder / "a.heat", readonly=True) as pyramid:
+        return pyramid.region(0, 0, 0, *pyramid.level_size(0)).astype(float)
+
+
+def test_an_ensemble_gives_the_mean_of_the_maps_and_of_the_scores(job, tmp_path):
+    torch.manual_seed(1)
+    other = build(RECIPE)
+    with torch.no_grad():
+        other.fc.bias.fill_(3.0)  # an answer that is far from the first one's
+    (tmp_path / "second" / "checkpoints").mkdir(parents=True)
+    pack(RECIPE, other, None).save(tmp_path / "second" / "checkpoints" / "final.safetensors")
+    found, scores = [], []
+    first, second = job["arguments"]["checkpoint"], str(tmp_path / "second")
+    for name, checkpoint, further in (("a", first, None), ("b", second, None), ("both", first, second)):
+        job["arguments"] |= {"checkpoint": checkpoint, "output": str(tmp_path / name), "options": {"ensemble": further}}
+        assert verbs.execute(job, lambda _: None) == "done"
+        found.append(heat(tmp_path / name))
+        with (tmp_path / name / "scores.csv").open() as file:
+            scores.append(float(next(csv.DictReader(file))["score"]))
+    assert np.abs(found[1] - found[0]).mean() > 50
+    np.testing.assert_allclose(found[2], (found[0] + found[1]) / 2, atol=1.01)  # the maps hold 8 bit
+    assert scores[0] < scores[2] < scores[1]
+
+
+def test_networks_that_do_not_fit_are_not_averaged(job, tmp_path):
+    coarse = RECIPE.model_copy(update={"mpp": 2.0})
+    pack(coarse, build(coarse), None).save(tmp_path / "other.safetensors")
+    job["arguments"]["options"] = {"ensemble": str(tmp_path / "other.safetensors")}
+    events = []
+    assert verbs.execute(job, events.append) == "failed"
+    assert "cannot be averaged: their µm per pixel differs (0.0 and 2.0)" in said(events, "error")[0]
+    assert maps(tmp_path / "out") == []

@@ -23,7 +23,7 @@ from ...results import Heatmap
 from ...runs import Run
 from ...tiles import TilePyramid
 from .merge import Merger, Tile
-from .model import PatchNetwork, for_inference
+from .model import Ensemble, PatchNetwork, for_inference
 from .tissue import Scale, grid, slide_tissue
 
 Rect = tuple[float, float, float, float]
@@ -73,7 +73,7 @@ def precision_for(device: str, precision: str) -> torch.dtype:
 
 
 def predict_slide(
-    model: PatchNetwork,
+    model: PatchNetwork | Ensemble,
     slide: Slide,
     scale: Scale,
     run: Run,
@@ -87,7 +87,7 @@ def predict_slide(
     keep: Callable[[Tile, np.ndarray], None] | None = None,
     name: str = "heat map",
     what: str = "tiles",
-    prepared: PatchNetwork | None = None,
+    prepared: PatchNetwork | Ensemble | None = None,
     threads: int | None = None,
 ) -> SlideHeat:
     """Run the patch network over the tissue of a slide.
@@ -193,7 +193,7 @@ def _merger(
 class Network:
     """The patch network on its device: uint8 images in, probabilities out, without waiting for a GPU to finish."""
 
-    def __init__(self, network: PatchNetwork, run: Run, precision: str = "auto") -> None:
+    def __init__(self, network: PatchNetwork | Ensemble, run: Run, precision: str = "auto") -> None:
         self.run = run
         self.dtype = precision_for(run.device, precision)
         self.on_gpu = run.device.startswith("cuda")
@@ -222,7 +222,9 @@ class Network:
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
-def probabilities(network: PatchNetwork, images: np.ndarray, device: str, dtype: torch.dtype) -> torch.Tensor:
+def probabilities(
+    network: PatchNetwork | Ensemble, images: np.ndarray, device: str, dtype: torch.dtype
+) -> torch.Tensor:
     """Return float32 [B, h, w], on the device and perhaps still being computed, of uint8 images [B, H, W, 3]."""
     pixels = torch.from_numpy(images)
     on_gpu = device.startswith("cuda")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -246,6 +247,7 @@ class UNet(nn.Module):
 
 
 PatchNetwork = DLA34Up | UNet
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 
 
 def initialise(module: nn.Module) -> None:
@@ -262,12 +264,29 @@ def initialise(module: nn.Module) -> None:
             nn.init.zeros_(part.bias)
 
 
+class Ensemble(nn.Module):
+    """Several patch networks as one for heat maps: the logit of the mean of their probabilities (method card, section 4.3).
+
+    All have the `stride` of the first; the networks may differ in width.
+    """
+
+    def __init__(self, networks: Sequence[PatchNetwork]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.stride = networks[0].stride
+
+    def coarse(self, x: Tensor) -> Tensor:
+        """Logits, [B, 1, H/stride, W/stride]."""
+        maps = [torch.sigmoid(cast(PatchNetwork, network).coarse(x).float()) for network in self.networks]
+        return torch.logit(torch.stack(maps).mean(0), eps=1e-7)
+
+
 def build(recipe: HybridRecipe) -> PatchNetwork:
     """Return the patch network that the recipe names, freshly initialised from torch's random state."""
     return DLA34Up() if recipe.network == "dla34" else UNet(recipe.width)
 
 
-def for_inference(model: PatchNetwork, device: str | torch.device = "cpu") -> PatchNetwork:
+def for_inference(model: AnyNetwork, device: str | torch.device = "cpu") -> AnyNetwork:
     """Return a frozen copy in evaluation mode whose batch norms are folded into the convolutions before them.
 
     The same function up to float rounding; on a CPU a quarter less time. `model` stays as it is.

@@ -10,13 +10,14 @@ import numpy as np
 
 from ...checkpoints import Checkpoint
 from ...data.slides import Slide, open_slide
+from ...errors import RunError
 from ...files import remove_companions
 from ...results import NO_TILES, NO_TISSUE, Heatmap, Result, SlideScore
 from ...runs import Run
 from ...tiles import TilePyramid
 from .heat import SlideHeat, TileScore, map_base, predict_slide
-from .model import for_inference
-from .published import Trained, unpack
+from .model import Ensemble, PatchNetwork, for_inference
+from .published import Trained, load_trained, unpack
 from .settings import HybridOptions
 from .stage2 import classify, read_tiles
 from .tissue import Scale, scale_of
@@ -25,12 +26,19 @@ from .tissue import Scale, scale_of
 def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: Run) -> Iterator[Result]:
     """Yield a `Heatmap` and a `SlideScore` for the slide at `sample`.
 
+    With `options.ensemble` the map is the mean over several trainings, taken before the tiles for the slide's score are
+    chosen; the score is then the mean over those trainings that have a slide classifier (method card, section 4.3).
     The map is written to ``<run folder>/<item or stem>.heat`` (a temporary folder without one), the score beside it as JSON.
     When the user stops it, the part of the map that was computed stays, and there is no score; when it fails before the map
     is complete, nothing stays.
     """
     trained = unpack(checkpoint)
     recipe = trained.recipe
+    others = [unpack(load_trained(Path(name.strip()))) for name in (options.ensemble or "").split(";") if name.strip()]
+    network: PatchNetwork | Ensemble = trained.patch
+    if others:
+        _check_alike(trained, others)
+        network = Ensemble([trained.patch, *(other.patch for other in others)])
     mpp = recipe.mpp if options.mpp is None else options.mpp
     folder = run.folder if run.folder is not None else Path(tempfile.mkdtemp(prefix="opsin-"))
     with open_slide(sample, mpp=options.slide_mpp) as slide:
@@ -40,7 +48,7 @@ def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: R
         stem = options.item or Path(sample).stem
         path = folder / f"{stem}.heat"
         _remove(path)
-        base = options.base or map_base(scale, trained.patch.stride)
+        base = options.base or map_base(scale, network.stride)
         heatmap = Heatmap(path, "Probability", options.threshold)
         try:
             with TilePyramid.create(
@@ -48,7 +56,7 @@ def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: R
             ) as pyramid:
                 run.preview(heatmap, "heat map", slide=str(sample), item=options.item)
                 heat = predict_slide(
-                    trained.patch,
+                    network,
                     slide,
                     scale,
                     run,
@@ -58,7 +66,7 @@ def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: R
                     heatmap=heatmap,
                     pyramid=pyramid,
                     view=options.view,
-                    prepared=for_inference(trained.patch, run.device),
+                    prepared=for_inference(network, run.device),
                 )
                 area = positive_area(pyramid, options.threshold, slide.mpp)
         except BaseException:
@@ -70,7 +78,7 @@ def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: R
         if run.stopping:
             return
         best = heat.top(options.K or recipe.K)
-        score, source = _score(slide, scale, trained, heat, best, options, run)
+        score, source = _score(slide, scale, [trained, *others], heat, best, options, run)
     tiles = [(t.x, t.y, t.size, t.p) for t in best]
     answer = SlideScore(None, Path(sample).name, score, source, tiles, area, heat.skipped)
     if run.folder is not None:
@@ -82,7 +90,7 @@ def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: R
 def _score(
     slide: Slide,
     scale: Scale,
-    trained: Trained,
+    trained: list[Trained],
     heat: SlideHeat,
     best: list[TileScore],
     options: HybridOptions,
@@ -94,10 +102,12 @@ def _score(
         run.message(f"{slide.path.name} has no score: {reason}.", "warning")
         return None, reason
     maxima = heat.mean_of_maxima(len(best))
-    if trained.slide is not None and options.score != "maxima":
-        score = classify(trained.slide, read_tiles(slide, best, scale, trained.recipe.stage2_tile), run.device)
-        if score is not None:
-            return score, "top-K classifier"
+    able = [(one.slide, one.recipe.stage2_tile) for one in trained if one.slide is not None]
+    if able and options.score != "maxima":
+        scores = [classify(network, read_tiles(slide, best, scale, side), run.device) for network, side in able]
+        known = [score for score in scores if score is not None]
+        if known:
+            return float(np.mean(known)), "top-K classifier" if len(known) == 1 else f"{len(known)} top-K classifiers"
         run.message(
             f"{slide.path.name}: the tiles for the classifier cannot be read; its score is the mean of the tile maxima.",
             "warning",
@@ -105,6 +115,20 @@ def _score(
     elif options.score == "classifier":
         run.message("This checkpoint has no slide classifier; the score is the mean of the K tile maxima.", "warning")
     return maxima, "mean of the K tile maxima"
+
+
+def _check_alike(trained: Trained, others: list[Trained]) -> None:
+    """`RunError` when networks cannot be averaged: other resolution, tile or resolution of their maps."""
+    for other in others:
+        for what, first, second in (
+            ("µm per pixel", trained.recipe.mpp, other.recipe.mpp),
+            ("tile size", trained.recipe.tile, other.recipe.tile),
+            ("kind of network", trained.recipe.network, other.recipe.network),
+        ):
+            if first != second:
+                raise RunError(
+                    f"The maps of these networks cannot be averaged: their {what} differs ({first} and {second})."
+                )
 
 
 def _remove(path: Path) -> None:

@@ -69,16 +69,25 @@ def load_imagenet(model: PatchNetwork, path: Path) -> None:
 
 def load_initial(model: PatchNetwork, path: Path) -> None:
     """Fill the patch network from a run folder or checkpoint of this method, or from a file with the published names."""
-    path = Path(path)
-    if path.is_dir():
-        if not (path / CHECKPOINT).is_file():
-            raise CheckpointError(f"{path} holds no finished training: {CHECKPOINT} is missing.")
-        path = path / CHECKPOINT
+    path = _in_folder(Path(path))
     if is_safetensors(path) and "method" in read_header(path):
         tensors = _named(Checkpoint.load(path, METHOD).tensors, "patch.")
     else:
         tensors = read_published(path)
     fill_module(model, tensors, path.name, DEAD)
+
+
+def load_trained(path: Path) -> Checkpoint:
+    """Return the checkpoint in a run folder or file of this method."""
+    return Checkpoint.load(_in_folder(path), METHOD)
+
+
+def _in_folder(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    if not (path / CHECKPOINT).is_file():
+        raise CheckpointError(f"{path} holds no finished training: {CHECKPOINT} is missing.")
+    return path / CHECKPOINT
 
 
 def pack(recipe: HybridRecipe, patch: PatchNetwork, slide: TileClassifier | None, **header: Any) -> Checkpoint:

@@ -372,6 +372,13 @@ class HybridOptions(Options):
     batch: int = setting(
         16, "Batch", "Tiles per pass through the network.", unit="tiles", group="Reading", ge=1, le=1024
     )
+    ensemble: str | None = setting(
+        None,
+        "Further networks",
+        "Run folders or checkpoints of other trainings, separated by ';': the mean of all their maps is taken.",
+        group="Heat map",
+        advanced=True,
+    )
     base: int | None = setting(
         None,
         "Map resolution",
