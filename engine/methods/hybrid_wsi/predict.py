@@ -27,7 +27,7 @@ def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: R
     """Yield a `Heatmap` and a `SlideScore` for the slide at `sample`.
 
     With `options.ensemble` the map is the mean over several trainings, taken before the tiles for the slide's score are
-    chosen; the score is then the mean over those trainings that have a slide classifier (method card, section 4.3).
+    chosen (method card, section 4.3). Which slide classifier then scores is not stated: here the mean over all that there are.
     The map is written to ``<run folder>/<item or stem>.heat`` (a temporary folder without one), the score beside it as JSON.
     When the user stops it, the part of the map that was computed stays, and there is no score; when it fails before the map
     is complete, nothing stays.
