@@ -207,7 +207,13 @@ def _train(arguments: argparse.Namespace) -> int:
         },
         arguments.device,
     )
-    return _execute(job, arguments.events)
+    from .scale import leave_at_once, member
+
+    one_of_several = member()
+    status = _execute(job, arguments.events)
+    if one_of_several:
+        leave_at_once(status)
+    return status
 
 
 def _check_processes(arguments: argparse.Namespace) -> None:

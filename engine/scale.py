@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from .errors import Ended, RunError
 
@@ -204,7 +204,7 @@ class _Joined(Team):
 
 def place() -> int | None:
     """Return the number of this process on its machine; None when it works alone."""
-    return int(os.environ.get("LOCAL_RANK", "0")) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
+    return int(os.environ.get("LOCAL_RANK", "0")) if member() else None
 
 
 def join(device: str) -> Team:
@@ -214,7 +214,7 @@ def join(device: str) -> Team:
     ------
     RunError : they did not all come within `JOIN_SECONDS`.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if not member():
         return ALONE
     import torch
     import torch.distributed as dist
@@ -240,6 +240,22 @@ def join(device: str) -> Team:
         os.environ.pop(name, None)
     store.set_timeout(patience)
     return _Joined(dist.PrefixStore("team", store), rank, world)
+
+
+def member() -> bool:
+    """Return whether this process was started as one of several; to be asked before `join`."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def leave_at_once(status: int) -> NoReturn:
+    """End this process with `status`, without the interpreter's tidying up.
+
+    Everything is written and closed by then. What torch's communication leaves behind (its threads, its store) now and then
+    aborts a process that tidies up, after all its work is done.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def launch(words: Sequence[str], devices: int, nodes: int = 1) -> int:

@@ -10,7 +10,7 @@ import torch
 from opsin.engine.methods.hybrid_wsi.made import MadeSlides
 from opsin.engine.methods.hybrid_wsi.settings import HybridRecipe
 from opsin.engine.runs import Run
-from opsin.engine.scale import ALONE, Team, join
+from opsin.engine.scale import ALONE, Team, join, leave_at_once
 from opsin.engine.training import fit
 
 RECIPE = HybridRecipe(
@@ -79,6 +79,7 @@ def main() -> None:
         run.close()
     torch.save(result, Path(out) / f"rank_{rank}.pt")
     team.leave()
+    leave_at_once(0)
 
 
 if __name__ == "__main__":
