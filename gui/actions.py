@@ -16,7 +16,7 @@ from qtpy.QtGui import QAction, QActionGroup, QKeySequence
 from qtpy.QtWidgets import QMenu, QMenuBar, QWidget
 
 from ..widgets import theme
-from ..widgets.slide.model import TOOL_KEYS
+from ..widgets.slide.toolset import TOOLSET
 
 MENUS = ("File", "Edit", "View", "Annotate", "Train", "Window", "Help")
 
@@ -127,18 +127,10 @@ def _view() -> list[Action]:
 
 def _annotate() -> list[Action]:
     m = "Annotate"
-    names = {"pan": "Move", "brush": "Brush", "eraser": "Eraser", "polygon": "Polygon", "lasso": "Lasso",
-             "pick": "Pick class"}  # fmt: skip
-    helps = {"pan": "Drag to move the slide. Wheel zooms, Space or the middle button moves, in every tool.",
-             "brush": "Paint with the current class; [ and ] change the size.",
-             "eraser": "Take labels away; locked classes stay.",
-             "polygon": "Click corner by corner; Enter or a double click closes, Escape gives up.",
-             "lasso": "Draw around an area with the button held.",
-             "pick": "Click a labelled place to make its class the current one."}  # fmt: skip
     tools = [
-        Action(f"tool.{tool}", names[tool], m, "set_tool", tool, keys=(TOOL_KEYS[tool],), needs="slide", check="tool",
-               icon=tool, help=helps[tool])
-        for tool in names
+        Action(f"tool.{tool.name}", tool.title, m, "set_tool", tool.name, keys=(tool.key,), needs="slide", check="tool",
+               icon=tool.name, help=tool.help)
+        for tool in TOOLSET
     ]  # fmt: skip
     classes = [
         Action(f"class.{number}", f"Class {number}", f"{m}/Class", "select_class", number, keys=(str(number),),

@@ -20,16 +20,9 @@ from qtpy.QtWidgets import (
 from . import theme
 from .background import Relay
 from .editors import inset
-from .slide.model import BRUSH_UM, TOOL_KEYS, TOOLS, SlideViewModel
+from .slide.model import BRUSH_UM, SlideViewModel
+from .slide.toolset import TOOLSET
 
-TEXTS = {
-    "pan": ("Move", "Drag to move the slide; the wheel zooms in every tool"),
-    "brush": ("Brush", "Paint with the current class"),
-    "eraser": ("Eraser", "Take labels away; locked classes stay"),
-    "polygon": ("Polygon", "Click corner by corner; Enter or a double click closes it"),
-    "lasso": ("Lasso", "Draw around an area"),
-    "pick": ("Pick", "Click a labelled place to choose its class"),
-}
 STEPS = 1000  # of the brush slider, which is logarithmic
 
 
@@ -60,11 +53,11 @@ class ToolBox(QWidget):
         row.setSpacing(theme.TIGHT)
         self.tools: dict[str, QToolButton] = {}
         group = QButtonGroup(self)
-        for tool in TOOLS:
-            name, help_text = TEXTS[tool]
+        for info in TOOLSET:
+            tool, name, help_text = info.name, info.title, info.help
             button = QToolButton()
             button.setCheckable(True)
-            button.setToolTip(f"{name} ({TOOL_KEYS[tool]})\n{help_text}")
+            button.setToolTip(f"{name} ({info.key})\n{help_text}")
             button.setAccessibleName(name)
             button.setAccessibleDescription(help_text)
             button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)

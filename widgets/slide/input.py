@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QFocusEvent, QKeyEvent, QKeySequence, QMouseEvent, QNativeGestureEvent, QWheelEvent
 
-from .model import TOOL_KEYS
+from .toolset import TOOL_KEYS
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget as _Base
@@ -170,7 +170,7 @@ class Input(_Base):
         elif text.isdigit() and len(text) == 1:
             return model.select_key(text)
         elif text in _TOOL_OF_KEY:
-            model.tool = _TOOL_OF_KEY[text]  # type: ignore[assignment]
+            model.tool = _TOOL_OF_KEY[text]
         else:
             return False
         return True

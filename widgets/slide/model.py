@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from psygnal import Signal, SignalGroupDescriptor
 
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from ...engine.labels.store import LabelStore
     from ...engine.tiles import TilePyramid
 
-Tool = Literal["pan", "brush", "eraser", "polygon", "lasso", "pick"]
-TOOLS: tuple[str, ...] = get_args(Tool)
-# Letters of QuPath where it has the tool (M, B, P), else the usual ones of painting programs.
-TOOL_KEYS = {"pan": "M", "brush": "B", "eraser": "E", "polygon": "P", "lasso": "L", "pick": "I"}
 MAX_ZOOM = 40.0  # screen pixels per level-0 pixel
 BRUSH_UM = (0.5, 20000.0)  # smallest and largest brush diameter
 
@@ -59,7 +55,7 @@ class SlideViewModel:
     mpp: float | None = None  # µm per level-0 pixel
     mpp_source: str = "unknown"
     classes: list[LabelClass] = field(default_factory=lambda: [c.model_copy() for c in DEFAULT_CLASSES])
-    tool: Tool = "pan"
+    tool: str = "pan"  # one of `toolset.TOOLS`
     label: int = 1
     brush_um: float = 100.0  # diameter; in level-0 pixels where mpp is unknown
     brightness: float = 0.0  # -1 … 1, 0 = as scanned

@@ -28,7 +28,7 @@ from .overview import Overview
 from .painting import Point, Rect, Stroke, bounds
 from .scene import Scene
 from .tilecache import BASE, Key
-from .tools import TOOL_CLASSES, Brush, Tool
+from .tools import Tool, make_tool
 
 NOTE_MS = 1200  # how long the brush's size is shown after a change
 READ_OUT_MS = 40
@@ -52,7 +52,7 @@ class SlideView(Input, QWidget):
         self.scene = Scene(self.model)
         self.read_out = ReadOut()
         self.overview = Overview(self)
-        self.tool: Tool = TOOL_CLASSES[self.model.tool](self)
+        self.tool: Tool = make_tool(self.model.tool, self)
         self._store: LabelStore | None = None
         self._wants = True
         self._ring: QRect | None = None
@@ -127,7 +127,7 @@ class SlideView(Input, QWidget):
         elif name == "tool":
             if self.tool.name != model.tool:
                 self.tool.cancel()
-                self.tool = TOOL_CLASSES[model.tool](self)
+                self.tool = make_tool(model.tool, self)
             self._show_cursor()
         elif name in ("brightness", "contrast"):
             self.scene.tiles.set_look(model.brightness, model.contrast)
@@ -337,8 +337,9 @@ class SlideView(Input, QWidget):
     def update_ring(self) -> None:
         """Repaint where the brush's ring was and where it is now."""
         new: QRect | None = None
-        if isinstance(self.tool, Brush) and self.pointer is not None:
-            reach = math.ceil(self.tool.reach())
+        around = self.tool.reach()
+        if around is not None and self.pointer is not None:
+            reach = math.ceil(around)
             at = self.pointer.toPoint()
             new = QRect(at.x() - reach, at.y() - reach, 2 * reach + 1, 2 * reach + 1)
         for rect in (self._ring, new):
