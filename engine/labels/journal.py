@@ -6,13 +6,14 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import imagecodecs
 import numpy as np
 
 from ..tiles import TILE
+from .marks import Change, Mark
 from .raster import Polygons, Shape, Stroke
 
 Rings = Sequence[np.ndarray]
@@ -35,10 +36,11 @@ class Operation:
     Attributes
     ----------
     id, group : operations of one group that follow each other are undone together.
-    kind : "stroke" or "polygons".
+    kind : "stroke", "polygons" or "marks".
     items : (shape, label) in the order in which they are painted; label 0 erases.
     protected : label values whose pixels stay as they are.
     text : what the undo menu shows.
+    marks : what it changes of the marks, see `marks.py`; such an operation paints nothing.
     """
 
     id: int
@@ -47,10 +49,13 @@ class Operation:
     items: list[tuple[Shape, int]]
     protected: frozenset[int]
     text: str
+    marks: list[Change] = field(default_factory=list)
 
     @cached_property
     def bounds(self) -> tuple[float, float, float, float]:
-        """(left, top, right, bottom), level-0 pixels."""
+        """(left, top, right, bottom), level-0 pixels; left > right when nothing is painted."""
+        if not self.items:
+            return (1.0, 1.0, 0.0, 0.0)
         boxes = np.array([shape.bounds for shape, _ in self.items])
         return (*boxes[:, :2].min(0).tolist(), *boxes[:, 2:].max(0).tolist())
 
@@ -71,11 +76,13 @@ class Operation:
     def touches(self, x: int, y: int, width: int, height: int) -> bool:
         """Whether anything in a level-0 rectangle may change."""
         left, top, right, bottom = self.bounds
-        return right >= x and left <= x + width and bottom >= y and top <= y + height
+        return left <= right and right >= x and left <= x + width and bottom >= y and top <= y + height
 
     def rect(self, width: int, height: int) -> tuple[int, int, int, int]:
         """(x, y, w, h) of whole pixels within a slide of that size that may be touched; w or h 0 when none."""
         left, top, right, bottom = self.bounds
+        if left > right:
+            return 0, 0, 0, 0
         x, y = max(0, int(np.floor(left))), max(0, int(np.floor(top)))
         x1, y1 = min(width, int(np.ceil(right)) + 1), min(height, int(np.ceil(bottom)) + 1)
         return x, y, max(0, x1 - x), max(0, y1 - y)
@@ -114,6 +121,9 @@ class Operation:
                 polygons = [{"rule": rule, "n": [len(ring) for ring in rings]} for rings, rule in shape.items]
                 head.append({"label": label, "polygons": polygons})
                 arrays += [ring for rings, _ in shape.items for ring in rings]
+        if self.marks:
+            plain = [[mark and mark.plain() for mark in change] for change in self.marks]
+            head.append({"marks": plain})
         text = json.dumps(head).encode()
         numbers = np.concatenate(arrays).astype("<f8").tobytes() if arrays else b""
         return bytes(imagecodecs.zstd_encode(len(text).to_bytes(4, "little") + text + numbers, level=3))
@@ -132,13 +142,20 @@ class Operation:
             return points[used - count : used]
 
         items: list[tuple[Shape, int]] = []
+        marks: list[Change] = []
         for entry in json.loads(raw[4 : 4 + size]):
-            if "radius" in entry:
+            if "marks" in entry:
+                marks += [(_mark(before), _mark(after)) for before, after in entry["marks"]]
+            elif "radius" in entry:
                 items.append((Stroke(take(entry["n"]), entry["radius"]), entry["label"]))
             else:
                 polygons = [([take(n) for n in polygon["n"]], polygon["rule"]) for polygon in entry["polygons"]]
                 items.append((Polygons(polygons), entry["label"]))
-        return cls(id, group, kind, items, frozenset(protected), text)
+        return cls(id, group, kind, items, frozenset(protected), text, marks)
+
+
+def _mark(values: dict[str, object] | None) -> Mark | None:
+    return None if values is None else Mark.from_plain(values)
 
 
 @dataclass
@@ -154,6 +171,12 @@ def load_pending(connection: sqlite3.Connection) -> list[Operation]:
     """Return what was journalled and is not in the tiles yet."""
     rows = connection.execute(f"SELECT {COLUMNS} FROM op WHERE state = ? ORDER BY id", (PENDING,))
     return [Operation.unpack(*row) for row in rows]
+
+
+def load_marks(connection: sqlite3.Connection) -> dict[int, list[Change]]:
+    """Return what each operation on marks changed, by its id."""
+    rows = connection.execute(f"SELECT {COLUMNS} FROM op WHERE kind = 'marks'")
+    return {operation.id: operation.marks for operation in (Operation.unpack(*row) for row in rows)}
 
 
 def load_steps(connection: sqlite3.Connection) -> tuple[list[Step], list[Step]]:

@@ -11,7 +11,7 @@ import atexit
 import hashlib
 import sqlite3
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -21,9 +21,10 @@ from psygnal import Signal
 from ..errors import LabelError
 from ..files import remove_companions, replacing
 from ..tiles import SCHEMA, TILE, Blobs, Key, TilePyramid, unpack
-from . import journal
+from . import journal, marks
 from .journal import Operation, Rings, Step
 from .lock import WriterLock
+from .marks import Change, Marked
 from .raster import Polygons, Shape, Stroke
 from .writer import Task, Writer
 
@@ -33,7 +34,7 @@ _OVERLAYS = 64
 _SHOWN = 20_000  # vertices up to which a queued edit is painted for whoever looks; larger imports show when applied
 
 
-class LabelStore(TilePyramid):
+class LabelStore(Marked, TilePyramid):
     """Labels of one slide: uint8 per level-0 pixel, 0 = unlabelled.
 
     Edits return at once; see `saved` for when they are durable and `changed` for when they are in the tiles. Reading
@@ -47,7 +48,7 @@ class LabelStore(TilePyramid):
     """
 
     kind = "labels"
-    schema = SCHEMA + journal.SCHEMA
+    schema = SCHEMA + journal.SCHEMA + marks.SCHEMA
 
     changed = Signal(tuple)
     """(x, y, width, height) in level-0 pixels whose labels changed; emitted from the writer thread."""
@@ -102,6 +103,7 @@ class LabelStore(TilePyramid):
         self._pending = journal.load_pending(self._reader)
         self.durable = max((step.ids[-1] for step in (*self._done, *self._undone)), default=0)
         self._next = 1 + max((max(s.group, s.ids[-1]) for s in (*self._done, *self._undone)), default=0)
+        self._load_marks(self._reader, journal.load_marks(self._reader), {operation.id for operation in self._pending})
         self._areas = np.zeros(256, np.int64)
         for label, pixels in self._reader.execute("SELECT label, pixels FROM area"):
             self._areas[label] = pixels
@@ -180,7 +182,9 @@ class LabelStore(TilePyramid):
     def redo_text(self) -> str:
         return self._undone[-1].text if self._undone else ""
 
-    def _submit(self, kind: str, items: list[tuple[Shape, int]], group: int | None, text: str) -> int:
+    def _submit(
+        self, kind: str, items: list[tuple[Shape, int]], group: int | None, text: str, changes: Sequence[Change] = ()
+    ) -> int:
         writer = self._writable()
         if any(not 0 <= label <= 255 for _, label in items):
             raise LabelError("A label is a whole number from 0 (unlabelled) to 255.")
@@ -188,7 +192,10 @@ class LabelStore(TilePyramid):
             id = self._next
             self._next += 1
             group = id if group is None else group
-            operation = Operation(id, group, kind, items, frozenset(self.protected), text)
+            operation = Operation(id, group, kind, items, frozenset(self.protected), text, list(changes))
+            if changes:
+                self._mark_changes[id] = operation.marks
+                self._apply(changes)
             if self._done and self._done[-1].group == group:
                 self._done[-1].ids.append(id)
             else:
@@ -205,6 +212,9 @@ class LabelStore(TilePyramid):
             step = source.pop()
             target.append(step)
             writer.submit(Task("undo" if verb == "undo" else "redo", step=Step(step.group, step.text, [*step.ids])))
+            marked = self._moved_marks(step.ids, verb == "undo")
+        if marked:
+            self.marks_changed.emit()
         return True
 
     def _writable(self) -> Writer:
@@ -324,9 +334,12 @@ class LabelStore(TilePyramid):
         return (left, top, right - left, bottom - top) if right else None
 
     def content_hash(self) -> str:
-        """Return a hash of the label pixels alone: the same however they came about."""
+        """Return a hash of what counts, label pixels and region of interest alone: the same however they came about."""
         self.flush()
         digest = hashlib.sha256(f"{self.width}x{self.height}".encode())
+        region = self.roi()
+        if region is not None:
+            digest.update(f"roi {region.digest()}".encode())
         for row, column in self.keys(0):
             value = self.uniform(0, row, column)
             if value is None:
@@ -371,7 +384,10 @@ class LabelStore(TilePyramid):
         try:
             connection.execute("ATTACH DATABASE ? AS source", (str(self.path),))
             connection.execute("BEGIN")
-            for table, where in (("tile", ""), ("area", ""), ("op", f" WHERE state = {journal.PENDING}")):
+            tables = [("tile", ""), ("area", ""), ("op", f" WHERE state = {journal.PENDING}")]
+            if marks.has_table(connection, "source"):
+                tables.append(("mark", ""))
+            for table, where in tables:
                 connection.execute(f"INSERT INTO main.{table} SELECT * FROM source.{table}{where}")
             count = connection.execute("SELECT count(*) FROM main.op").fetchone()[0]
             connection.execute("COMMIT")

@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import LabelError
 from ..tiles import TILE, Blobs, Key, pack, unpack
 from .journal import APPLIED, UNDONE, Operation, Step, add_areas, insert
+from .marks import Change, reverse, store_changes
 
 if TYPE_CHECKING:
     from .store import LabelStore
@@ -182,9 +183,11 @@ class Writer:
             counts = json.dumps({int(label): int(delta[label]) for label in np.flatnonzero(delta)})
             connection.execute("UPDATE op SET state = ?, delta = ? WHERE id = ?", (APPLIED, counts, operation.id))
             add_areas(connection, delta)
+            if operation.marks:
+                store_changes(connection, operation.marks)
 
         self._commit(edits, also, delta)
-        return [operation.rect(store.width, store.height)]
+        return [operation.rect(store.width, store.height)] if operation.items else []
 
     def _swap(self, task: Task) -> list[tuple[int, int, int, int]]:
         """Undo or redo a step: exchange its kept tiles with those in the pyramid, in one transaction."""
@@ -194,8 +197,11 @@ class Writer:
         now: Blobs = {}
         kept: list[tuple[bytes | None, int, int, int, int]] = []
         delta = np.zeros(256, np.int64)
+        marks: list[Change] = []
         read = store._connection.execute
         for id in reversed(step.ids) if undo else step.ids:
+            changes = store._mark_changes.get(id, [])
+            marks += reverse(changes) if undo else changes
             for *key, blob in read("SELECT level, row, col, blob FROM old WHERE op = ?", (id,)).fetchall():
                 level, row, column = key
                 kept.append((store._now(now, (level, row, column)), id, level, row, column))
@@ -208,6 +214,8 @@ class Writer:
             state = UNDONE if undo else APPLIED
             connection.executemany("UPDATE op SET state = ? WHERE id = ?", [(state, id) for id in step.ids])
             add_areas(connection, delta)
+            if marks:
+                store_changes(connection, marks)
 
         self._commit(now, also, delta)
         self._saved()
