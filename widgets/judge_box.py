@@ -5,11 +5,10 @@ from __future__ import annotations
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from .background import in_background
-from .editors import QuietComboBox
-from .judgement import (
+from ..engine.judgement import (
     SPLITS,
     Judgement,
+    ScoreRow,
     best_split,
     counted,
     honest_sentence,
@@ -18,8 +17,9 @@ from .judgement import (
     share,
     unscored_sentence,
 )
+from .background import in_background
+from .editors import QuietComboBox
 from .plots import RocPlot
-from .score_table import ScoreRow
 from .texts import MutedLabel, heading
 
 

@@ -20,15 +20,15 @@ from qtpy.QtWidgets import (
 
 from ..engine.files import replacing
 from ..engine.jobs import Job
+from ..engine.judgement import ScoreRow, first_threshold, rounded_down
 from ..engine.results import Heatmap
 from .background import Relay, in_background
 from .buttons import IconButton
 from .judge_box import JudgeBox
-from .judgement import first_threshold, rounded_down
 from .layers import LiveLayers, show
 from .map_box import MapBox, slider_row
 from .predict import PredictBox
-from .score_table import ScoreRow, ScoreTable
+from .score_table import ScoreTable
 from .scrolling import PanelScroll
 from .texts import ErrorLabel, MutedLabel, heading
 

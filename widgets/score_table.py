@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from qtpy.QtCore import QModelIndex, QRectF, QSortFilterProxyModel, Qt, Signal
@@ -16,6 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ..engine.judgement import ScoreRow
 from .slidelist import SPLIT_TEXT
 from .tables import RowsModel
 from .theme import colors, px, text_scale, theme_changed
@@ -24,33 +24,6 @@ COLUMNS = ("Slide", "Score", "Label", "Verdict", "Split", "Scored by")
 SORT = Qt.ItemDataRole.UserRole
 SPLIT_FROM, SOURCE_FROM = 440, 560
 """Widths in px at text size 100 % from which there is room for these columns; the tooltip of a row has them always."""
-
-
-@dataclass
-class ScoreRow:
-    """One slide: what is known about it and what the network says.
-
-    `score` is None before it was predicted, and where there was nothing to score: then `source` says why.
-    """
-
-    item: str
-    name: str
-    label: str | None
-    split: str | None
-    score: float | None = None
-    source: str = ""
-    area: float | None = None
-    skipped: int = 0
-
-    def order(self) -> float:
-        """Sort by this, largest first: scores, then slides with nothing to score, then those not predicted yet."""
-        return self.score if self.score is not None else -1.0 if self.source else -2.0
-
-    def verdict(self, threshold: float) -> str:
-        """Return "right" or "wrong" at a threshold; empty without a score or a label."""
-        if self.score is None or self.label is None:
-            return ""
-        return "right" if (self.score >= threshold) == (self.label == "positive") else "wrong"
 
 
 class ScoreModel(RowsModel):

@@ -7,11 +7,10 @@ import pytest
 from qtpy.QtWidgets import QFileDialog
 
 from opsin.engine.jobs import JobSpec
+from opsin.engine.judgement import SPLITS, ScoreRow, first_threshold, rounded_down
 from opsin.engine.tiles import TilePyramid
-from opsin.widgets.judgement import SPLITS, first_threshold, rounded_down
 from opsin.widgets.layers import LiveLayers
 from opsin.widgets.results import HEAT_MAP, ResultsPanel
-from opsin.widgets.score_table import ScoreRow
 from opsin.widgets.slide.model import SlideViewModel
 from opsin.widgets.theme import apply_theme
 

@@ -1,4 +1,4 @@
-"""How good a set of slide scores is: the sentences and points that the results panel shows. Knows no Qt."""
+"""How good a set of slide scores is: the sentences and points that the results panel and reports show."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.metrics.roc import at_threshold, auc, auc_interval, curve, full_sensitivity
-from .score_table import ScoreRow
+from .metrics.roc import at_threshold, auc, auc_interval, curve, full_sensitivity
 
 SPLITS = {
     "test": "Test slides",
@@ -21,6 +20,33 @@ SPLITS = {
 
 NAMED = 5
 """Slides named in a sentence; the others are counted."""
+
+
+@dataclass
+class ScoreRow:
+    """One slide: what is known about it and what the network says.
+
+    `score` is None before it was predicted, and where there was nothing to score: then `source` says why.
+    """
+
+    item: str
+    name: str
+    label: str | None
+    split: str | None
+    score: float | None = None
+    source: str = ""
+    area: float | None = None
+    skipped: int = 0
+
+    def order(self) -> float:
+        """Sort by this, largest first: scores, then slides with nothing to score, then those not predicted yet."""
+        return self.score if self.score is not None else -1.0 if self.source else -2.0
+
+    def verdict(self, threshold: float) -> str:
+        """Return "right" or "wrong" at a threshold; empty without a score or a label."""
+        if self.score is None or self.label is None:
+            return ""
+        return "right" if (self.score >= threshold) == (self.label == "positive") else "wrong"
 
 
 @dataclass
