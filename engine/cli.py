@@ -98,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--input", required=True, nargs="+", action="extend", metavar="PATH", dest="inputs")
     predict.add_argument("--output", required=True, type=Path, metavar="DIR")
     predict.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
+    predict.add_argument("--only", choices=("missing", "failed"), help="go on with an earlier prediction into --output")
     _common(predict)
 
     evaluate = verb("evaluate", _evaluate, "measure a checkpoint on labelled data")
@@ -240,9 +241,10 @@ def _predict(arguments: argparse.Namespace) -> int:
         method.name,
         {
             "checkpoint": str(_existing(arguments.checkpoint)),
-            "inputs": list(arguments.inputs),
+            "inputs": [str(path) for each in arguments.inputs for path in method.inputs(Path(each))],
             "output": str(arguments.output),
             "options": options.model_dump(mode="json"),
+            "only": arguments.only or "all",
         },
         arguments.device,
     )

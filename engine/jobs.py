@@ -10,11 +10,14 @@ import time
 import uuid
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from psygnal import Signal
 
 from .runs import FINAL, Event
+
+Only = Literal["all", "missing", "failed"]
+"""What of the inputs of a prediction is to be done: all, what is not done yet, what failed before."""
 
 
 @dataclass
@@ -26,7 +29,7 @@ class JobSpec:
     verb : "train", "predict" or "evaluate".
     method : name of the method.
     arguments : of the verb: ``data``, ``recipe`` (resolved, plain values), ``run`` (folder), ``resume``, ``checkpoint``,
-        ``inputs``, ``output``, ``options``; paths as text.
+        ``inputs``, ``output``, ``options``, ``only`` (see `Only`); paths as text.
     device : "auto", "cpu", "cuda:N", "mps".
     title : shown in lists.
     """
@@ -83,7 +86,7 @@ class Job:
 
     changed = Signal(set)
     """Emitted with the names of what changed: "state", "phase", "progress", "metrics", "log", "preview", "region",
-    "result", "heartbeat"."""
+    "result", "item", "heartbeat"."""
 
     def __init__(self, spec: JobSpec, controller: Controller | None = None) -> None:
         self.spec = spec
@@ -102,6 +105,7 @@ class Job:
         self.previews: dict[tuple[str, str | None], Event] = {}  # (name, item) -> the newest
         self.regions: deque[Event] = deque(maxlen=10_000)
         self.results: list[Event] = []
+        self.items: dict[str, Event] = {}  # id or path of an input -> the newest that was said of it
         self.checkpoint: str | None = None
         self.heartbeat: Event = {}
         self.asked_at: float | None = None
@@ -221,10 +225,19 @@ class Job:
         return {"phase"}
 
     def _on_item(self, event: Event) -> set[str]:
+        self.items[str(event.get("item") or event.get("input"))] = event
         if self.spec.verb == "predict":
-            self._begin_step(int(event["done"]), event["time"])
+            if event.get("state") == "kept":  # it took no time: it says nothing of those to come
+                self.step = int(event["done"])
+            else:
+                self._begin_step(int(event["done"]), event["time"])
             self._progress_start = None
-        return {"progress"}
+        return {"progress", "item"}
+
+    @property
+    def failed_items(self) -> list[Event]:
+        """What was said of the inputs that could not be used."""
+        return [event for event in self.items.values() if event.get("state") == "failed"]
 
     def _begin_step(self, step: int, now: float) -> None:
         """Another step begins: the one before is through, and how long it took is kept."""

@@ -7,7 +7,7 @@ loaded when somebody asks for one by name.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -35,6 +35,8 @@ def setting(
     group: str = "General",
     advanced: bool = False,
     unless: str = "",
+    when: Mapping[str, tuple[str, ...]] | None = None,
+    words: dict[str, str] | None = None,
     **limits: Any,
 ) -> Any:
     """Return a pydantic field that carries what a form, the command line and the YAML file need.
@@ -47,9 +49,13 @@ def setting(
     group : heading in the form under which the setting stands.
     advanced : hidden in the form until the user asks for all settings.
     unless : name of another setting that takes this one's place where it is not None; the form shows the one in force.
+    when : name of another setting -> its values for which this one has an effect; the form hides it otherwise.
+    words : choice -> how the form shows it; empty: as it is.
     limits : pydantic constraints (``ge``, ``gt``, ``le``, ``lt``, ``multiple_of``).
     """
     extra: Any = {"unit": unit, "group": group, "advanced": advanced, "unless": unless}
+    extra |= {"when": {name: list(values) for name, values in when.items()}} if when else {}
+    extra |= {"words": words} if words else {}
     return Field(default, title=title, description=help, json_schema_extra=extra, validate_default=True, **limits)
 
 
@@ -128,6 +134,10 @@ class Method(ABC):
     @abstractmethod
     def train(self, recipe: Any, data: Any, run: Run) -> Checkpoint | None:
         """Train; report every step to `run`, which can pause, stop and resume it. None when stopped before the first step."""
+
+    def inputs(self, path: Path) -> list[Path]:
+        """Return what to predict of a path that the user names; methods that take folders apart override this."""
+        return [path]
 
     @abstractmethod
     def predict(self, checkpoint: Checkpoint, sample: Path, options: Any, run: Run) -> Iterator[Result]:

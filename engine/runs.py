@@ -21,6 +21,7 @@ message        level: info, warning, error; text
 heartbeat      phase, seconds (since the last batch boundary), memory, gpu, stack (when nothing moves for 60 s)
 checkpoint     path, step
 result         kind, path, info
+item           of a batch: done, total, item (id or None), input, state: running, done, kept, stopped, failed; error
 done           value: what the verb returned, as plain data
 =============  ======================================================================================
 """

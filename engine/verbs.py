@@ -5,7 +5,6 @@ A job is plain data (`jobs.JobSpec.plain()`); what happens is reported through a
 
 from __future__ import annotations
 
-import csv
 import os
 import shlex
 import shutil
@@ -18,9 +17,10 @@ from typing import Any
 import psutil
 import yaml
 
+from .batch import input_of, predict_all, said_of_one
 from .devices import resolve
 from .errors import Cancelled, Ended, OpsinError, RunError
-from .files import is_full, replacing, write_text
+from .files import is_full, write_text
 from .method import Method, get_method
 from .runs import CHECKPOINT as CHECKPOINT
 from .runs import FINAL, Control, Event, Run, plain, read_record
@@ -202,7 +202,7 @@ def command_line(job: dict[str, Any], devices: int = 1, nodes: int = 1) -> str:
     elif job["verb"] == "predict":
         words += ["--checkpoint", arguments["checkpoint"], "--output", arguments["output"]]
         words += [f"--set={key}={_yaml_value(value)}" for key, value in _said_options(job).items()]
-        words += ["--input", *[_input(entry)["path"] for entry in arguments["inputs"]]]
+        words += ["--input", *[input_of(entry)["path"] for entry in arguments["inputs"]]]
     else:
         words += ["--checkpoint", arguments["checkpoint"], "--data", arguments["data"]]
     words += ["--device", job.get("device", "auto")]
@@ -219,14 +219,13 @@ def _said_options(job: dict[str, Any]) -> dict[str, Any]:
     What the window says of the single slide (where the user looks, its name) has no heading in the form and is left out.
     """
     arguments = job["arguments"]
-    own = [_input(entry).get("options", {}) for entry in arguments["inputs"]]
+    own = [input_of(entry).get("options", {}) for entry in arguments["inputs"]]
     shared = {k: v for k, v in (own[0] if own else {}).items() if all(k in o and o[k] == v for o in own)}
     try:
-        options = get_method(job["method"]).Options
+        method = get_method(job["method"])
     except OpsinError:  # a method that is not installed here
         return dict(arguments.get("options", {}))
-    extras = {name: field.json_schema_extra or {} for name, field in options.model_fields.items()}
-    silent = {name for name, extra in extras.items() if isinstance(extra, dict) and not extra.get("group")}
+    options, silent = method.Options, said_of_one(method)
     said = {**arguments.get("options", {}), **{k: v for k, v in shared.items() if k not in silent}}
     usual = plain(options().model_dump(mode="json"))
     return {key: value for key, value in said.items() if key not in usual or plain(value) != usual[key]}
@@ -295,108 +294,10 @@ def _begin_anew(folder: Path, difference: str) -> None:
     _clear(folder)
 
 
-def _input(entry: str | dict[str, Any]) -> dict[str, Any]:
-    """An input is a path, or a dictionary with ``path`` and, as the window knows them, ``id`` and ``options``."""
-    return entry if isinstance(entry, dict) else {"path": entry}
-
-
 def _predict(method: Method, job: dict[str, Any], run: Run) -> dict[str, Any]:
-    from .checkpoints import Checkpoint
-
-    arguments = job["arguments"]
-    options = dict(arguments.get("options") or {})
-    method.Options.checked(options)
     run.phase("load")
-    checkpoint = load_checkpoint(Path(arguments["checkpoint"]), method.name)
-    assert isinstance(checkpoint, Checkpoint)
-    inputs = [_input(entry) for entry in arguments["inputs"]]
-    names = _names(inputs, options, run)
-    run.describe(options=options, checkpoint=arguments["checkpoint"])
-    done, failed, rows = [], [], []
-    for number, (entry, name) in enumerate(zip(inputs, names)):
-        if run.stopping:
-            break
-        path = Path(entry["path"])
-        info = {"item": entry.get("id"), "input": str(path)}
-        row = {"input": str(path.resolve()), "name": name}
-        run.phase(f"predict {path.name}")
-        values = {**options, **entry.get("options", {})}
-        if name != path.stem and "item" in method.Options.model_fields:
-            values["item"] = name
-        try:
-            own = method.Options.checked(values)
-            for result in method.predict(checkpoint, path, own, run):
-                found = result.plain() if hasattr(result, "plain") else {}
-                run.emit("result", kind=type(result).__name__, path=result.path, info={**info, **found})
-                if found:
-                    rows.append({**row, **found})
-            done.append(str(path))
-        except OpsinError as error:
-            failed.append({"input": str(path), "error": str(error)})
-            rows.append({**row, "error": str(error)})
-            if len(inputs) > 1:  # a single one fails the job, which says so
-                run.message(str(error), "warning")
-        run.emit("item", done=number + 1, total=len(inputs), **info)
-    if run.folder is not None and rows and done:
-        _write_table(run.folder / "scores.csv", rows)
-    if failed and not done:
-        raise RunError(
-            failed[0]["error"] if len(failed) == 1 else f"None of the {len(failed)} inputs could be used; see the log."
-        )
-    if failed:
-        run.message(f"{len(failed)} of {len(inputs)} inputs could not be used; they are listed in the log.", "warning")
-    return {"done": done, "failed": failed}
-
-
-def _names(inputs: list[dict[str, Any]], options: dict[str, Any], run: Run) -> list[str]:
-    """Return under which name the results of each input are kept: its stem, with a number where another one has it.
-
-    ``run.json`` keeps the names of earlier predictions into the same folder: the same file gets the same name again.
-    The window gives names of its own, which differ already.
-    """
-    kept: dict[str, str] = {}
-    if run.folder is not None and (run.folder / "run.json").exists():
-        kept = dict(read_record(run.folder).get("inputs", {}))
-    taken = {name.casefold(): path for name, path in kept.items()}  # some file systems take x and X for one name
-    names = []
-    for entry in inputs:
-        name = entry.get("options", {}).get("item")
-        if name is None:
-            path = str(Path(entry["path"]).resolve())
-            stem = name = options.get("item") or Path(entry["path"]).stem
-            number = 1
-            while taken.get(name.casefold(), path) != path:
-                number += 1
-                name = f"{stem}_{number}"
-            taken[name.casefold()] = kept[name] = path
-        names.append(name)
-    if kept:
-        run.describe(inputs=kept)
-    return names
-
-
-def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write the scores; the rows of other inputs that earlier predictions left in the table stay."""
-    fresh = {row["input"] for row in rows}
-    rows = [row for row in _read_table(path) if row["input"] not in fresh] + rows
-    names = {name: None for row in rows for name, value in row.items() if not isinstance(value, list | dict)}
-    columns = [name for name in names if name != "error"] + ["error"]
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _read_table(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a table that `_write_table` has written; none when there is no such table."""
-    if not path.exists():
-        return []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = csv.DictReader(file, restkey="")
-            return [{k: v for k, v in row.items() if k} for row in rows] if "input" in (rows.fieldnames or []) else []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RunError(f"The table {path} of earlier results cannot be read ({error}); move it away.") from None
+    checkpoint = load_checkpoint(Path(job["arguments"]["checkpoint"]), method.name)
+    return predict_all(method, checkpoint, job, run)
 
 
 def _evaluate(method: Method, job: dict[str, Any], run: Run) -> dict[str, Any]:

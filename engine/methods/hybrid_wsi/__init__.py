@@ -40,6 +40,17 @@ class HybridWSI(Method):
 
         return train(recipe, data, run)
 
+    def inputs(self, path: Path) -> list[Path]:
+        """Return the slide, or all slides that lie directly in a folder.
+
+        Raises
+        ------
+        SlideError : the folder holds no slides.
+        """
+        from ...data.folders import slides_in
+
+        return slides_in(path)
+
     def predict(self, checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: Run) -> Iterator[Result]:
         from .predict import predict
 
