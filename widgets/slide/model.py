@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from psygnal import Signal, SignalGroupDescriptor
 
 from ...engine.labels.classes import DEFAULT_CLASSES, LabelClass
+from .transform import Rect, ViewTransform
 
 if TYPE_CHECKING:
     from ...engine.data.slides import Slide
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 MAX_ZOOM = 40.0  # screen pixels per level-0 pixel
 BRUSH_UM = (0.5, 20000.0)  # smallest and largest brush diameter
-
-Rect = tuple[float, float, float, float]  # x, y, width, height
 
 
 @dataclass
@@ -65,14 +64,20 @@ class SlideViewModel:
     overlays: list[Overlay] = field(default_factory=list)
     centre: tuple[float, float] = (0.0, 0.0)
     zoom: float = 1.0  # screen pixels per level-0 pixel
+    rotation: float = 0.0  # degrees by which the slide is turned clockwise, above -180 up to 180
+    mirrored: bool = False  # left and right are swapped, before it is turned
     viewport: tuple[float, float] = (0.0, 0.0)  # size of the view on the screen, set by the view
     fitted: bool = True  # the whole slide is shown and follows the size of the view
+
+    def __post_init__(self) -> None:
+        self._placed: tuple[Any, ViewTransform] = (None, ViewTransform((0.0, 0.0), 1.0, (0.0, 0.0)))
 
     # ---- what is shown
 
     def set_slide(self, slide: Slide | None, labels: LabelStore | None = None) -> None:
-        """Show a slide (or nothing) with its labels, whole; overlays of the slide before are dropped."""
+        """Show a slide (or nothing) with its labels, whole and as scanned; overlays of the slide before are dropped."""
         self.overlays = []
+        self.rotation, self.mirrored = 0.0, False
         self.labels = None
         self.slide = slide
         self.mpp = slide.mpp if slide else None
@@ -179,10 +184,8 @@ class SlideViewModel:
         if self.slide is None or not all(self.viewport):
             return 1.0
         margin = min(24.0, 0.04 * min(self.viewport))
-        return min(
-            (self.viewport[0] - 2 * margin) / self.slide.width,
-            (self.viewport[1] - 2 * margin) / self.slide.height,
-        )
+        width, height = self.transform.size_of(self.slide.width, self.slide.height)
+        return min((self.viewport[0] - 2 * margin) / width, (self.viewport[1] - 2 * margin) / height)
 
     def fit(self) -> None:
         """Show the whole slide."""
@@ -202,7 +205,8 @@ class SlideViewModel:
 
     def pan(self, dx: float, dy: float) -> None:
         """Move the slide by screen pixels (right and down are positive)."""
-        self.move_to(self.centre[0] - dx / self.zoom, self.centre[1] - dy / self.zoom)
+        x, y = self.transform.slide_vector(dx, dy)
+        self.move_to(self.centre[0] - x, self.centre[1] - y)
 
     def zoom_at(self, factor: float, x: float | None = None, y: float | None = None) -> None:
         """Zoom by `factor`; the slide point under the screen point (x, y) stays there (None = the middle)."""
@@ -214,10 +218,8 @@ class SlideViewModel:
             x, y = self.viewport[0] / 2, self.viewport[1] / 2
         fixed = self.to_slide(x, y)
         self.zoom = zoom
-        self.move_to(
-            fixed[0] - (x - self.viewport[0] / 2) / zoom,
-            fixed[1] - (y - self.viewport[1] / 2) / zoom,
-        )
+        dx, dy = self.transform.slide_vector(x - self.viewport[0] / 2, y - self.viewport[1] / 2)
+        self.move_to(fixed[0] - dx, fixed[1] - dy)
 
     def zoom_to(self, magnification: float) -> None:
         """Show at an objective's magnification (0.25 µm per screen pixel = 40x); without mpp 40 means 1:1."""
@@ -238,29 +240,61 @@ class SlideViewModel:
         text = f"{ratio:.1f}".removesuffix(".0") if ratio < 10 else f"{ratio:.0f}"
         return f"{text}:1" if self.zoom > 1 else f"1:{text}"
 
+    # ---- turning
+
+    def turn_to(self, degrees: float, mirrored: bool | None = None) -> None:
+        """Turn the slide so that it lies `degrees` clockwise of how it was scanned; the middle of the view stays."""
+        degrees = 180.0 - (180.0 - degrees) % 360.0
+        self.rotation = round(degrees, 6) + 0.0
+        if mirrored is not None:
+            self.mirrored = mirrored
+        self.fit() if self.fitted else self.viewed.emit()
+
+    def turn_by(self, degrees: float) -> None:
+        """Turn the slide on the screen, clockwise where `degrees` is positive."""
+        self.turn_to(self.rotation + degrees)
+
+    def flip(self) -> None:
+        """Swap left and right of what is on the screen, as it lies now."""
+        self.turn_to(-self.rotation, not self.mirrored)
+
+    # ---- places
+
+    @property
+    def transform(self) -> ViewTransform:
+        """Where places of the slide stand in the view at this moment."""
+        now = (self.centre, self.zoom, self.viewport, self.rotation, self.mirrored)
+        if now != self._placed[0]:
+            self._placed = (now, ViewTransform(*now))
+        return self._placed[1]
+
     def to_slide(self, x: float, y: float) -> tuple[float, float]:
         """Level-0 point under a point of the view."""
-        return (
-            self.centre[0] + (x - self.viewport[0] / 2) / self.zoom,
-            self.centre[1] + (y - self.viewport[1] / 2) / self.zoom,
-        )
+        return self.transform.to_slide(x, y)
 
     def to_view(self, x: float, y: float) -> tuple[float, float]:
         """Point of the view at a level-0 point."""
-        return (
-            (x - self.centre[0]) * self.zoom + self.viewport[0] / 2,
-            (y - self.centre[1]) * self.zoom + self.viewport[1] / 2,
-        )
+        return self.transform.to_view(x, y)
 
     def visible_rect(self) -> Rect:
-        """What is in sight, clipped to the slide: x, y, width, height in level-0 pixels."""
+        """What is in sight, clipped to the slide: x, y, width, height in level-0 pixels.
+
+        In a view that is turned by other than quarters it is the upright rectangle around that.
+        """
         if self.slide is None:
             return (0.0, 0.0, 0.0, 0.0)
-        left, top = self.to_slide(0, 0)
-        right, bottom = self.to_slide(*self.viewport)
-        left, right = max(left, 0.0), min(right, float(self.slide.width))
-        top, bottom = max(top, 0.0), min(bottom, float(self.slide.height))
+        left, top, width, height = self.transform.slide_rect((0.0, 0.0, *self.viewport))
+        right, bottom = min(left + width, float(self.slide.width)), min(top + height, float(self.slide.height))
+        left, top = max(left, 0.0), max(top, 0.0)
         return (left, top, max(right - left, 0.0), max(bottom - top, 0.0))
+
+    @property
+    def all_in_sight(self) -> bool:
+        """Whether no part of the slide lies outside of the view."""
+        if self.slide is None:
+            return False
+        x, y, width, height = self.transform.view_rect((0.0, 0.0, self.slide.width, self.slide.height))
+        return x > -1 and y > -1 and x + width < self.viewport[0] + 1 and y + height < self.viewport[1] + 1
 
 
 def round_length(longest: float) -> float:

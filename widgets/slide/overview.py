@@ -1,4 +1,7 @@
-"""The small map at the bottom right: the whole slide, heat map and labels, and a frame around what is in sight."""
+"""The small map at the bottom right: the whole slide, heat map and labels, and a frame around what is in sight.
+
+It lies as the view does, so the frame stands upright. While the whole slide is in sight it hides: it would say nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from qtpy.compat import isalive
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt, QTimer
-from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap
+from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap, QTransform
 from qtpy.QtWidgets import QWidget
 
 from .colormaps import heat_table
 from .scene import PAPER
 from .tilecache import BASE
+from .transform import Rect, ViewTransform, bounding, corners
 
 if TYPE_CHECKING:
     from .model import Overlay
@@ -47,6 +51,7 @@ class Overview(QWidget):
     def __init__(self, view: SlideView) -> None:
         super().__init__(view)
         self._view = view
+        self.wanted = True  # the user's wish
         self._picture: QPixmap | None = None
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -68,16 +73,23 @@ class Overview(QWidget):
         if isalive(self) and not self._soon.isActive():
             self._soon.start()
 
+    def want(self, on: bool) -> None:
+        """Show the map where it is of use, or never."""
+        self.wanted = on
+        self.place()
+
     def place(self) -> None:
-        """Take the size that fits slide and view, or hide where there is no room."""
-        slide, room = self._view.model.slide, self._view.size()
-        if slide is None or room.width() < SMALLEST.width() or room.height() < SMALLEST.height():
+        """Take the size that fits slide and view, or hide where there is no room or no use."""
+        model, room = self._view.model, self._view.size()
+        slide = model.slide
+        small = room.width() < SMALLEST.width() or room.height() < SMALLEST.height()
+        if slide is None or small or not self.wanted or model.all_in_sight:
             self.hide()
             return
         longest = min(LONGEST, room.width() // 3, room.height() // 3)
-        factor = longest / max(slide.width, slide.height)
-        width, height = max(24, round(slide.width * factor)), max(24, round(slide.height * factor))
-        size = QSize(width + 2 * BORDER, height + 2 * BORDER)
+        width, height = model.transform.size_of(slide.width, slide.height)
+        factor = longest / max(width, height)
+        size = QSize(max(24, round(width * factor)) + 2 * BORDER, max(24, round(height * factor)) + 2 * BORDER)
         if size != self.size():
             self._picture = None
         self.resize(size)
@@ -92,11 +104,52 @@ class Overview(QWidget):
     def _inside(self) -> QRectF:
         return QRectF(self.rect()).adjusted(BORDER, BORDER, -BORDER, -BORDER)
 
+    def _map(self) -> ViewTransform:
+        """Where places of the slide stand inside of the border."""
+        model, inside = self._view.model, self._inside()
+        assert model.slide is not None
+        width, height = model.slide.width, model.slide.height
+        wide, tall = model.transform.size_of(width, height)
+        zoom = min(inside.width() / wide, inside.height() / tall)
+        size = (inside.width(), inside.height())
+        return ViewTransform((width / 2, height / 2), zoom, size, model.rotation, model.mirrored)
+
+    def frame(self) -> Rect:
+        """What is in sight, in pixels of the map from inside of its border."""
+        view, here = self._view.model.transform, self._map()
+        seen = [here.to_view(*view.to_slide(*corner)) for corner in corners((0.0, 0.0, *view.viewport))]
+        left, top, width, height = bounding(seen)
+        right, bottom = min(left + width, here.viewport[0]), min(top + height, here.viewport[1])
+        left, top = max(left, 0.0), max(top, 0.0)
+        return (left, top, right - left, bottom - top)
+
     def _draw_picture(self) -> QPixmap:
         ratio = self.devicePixelRatioF()
-        inside = self._inside()
-        picture = QPixmap((inside.size() * ratio).toSize())
-        picture.fill(PAPER)
+        picture = QPixmap((self._inside().size() * ratio).toSize())
+        slide, here = self._view.model.slide, self._map()
+        if here.upright or slide is None:
+            picture.fill(PAPER)
+            self._draw_layers(picture)
+            picture.setDevicePixelRatio(ratio)
+            return picture
+        upright = QPixmap(
+            max(1, round(slide.width * here.zoom * ratio)), max(1, round(slide.height * here.zoom * ratio))
+        )
+        upright.fill(PAPER)
+        self._draw_layers(upright)
+        picture.fill(self._ground())
+        a, b, c, d = here.matrix
+        painter = QPainter(picture)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setTransform(QTransform(a, c, b, d, picture.width() / 2, picture.height() / 2))
+        painter.drawPixmap(QPointF(-upright.width() / 2, -upright.height() / 2), upright)
+        painter.end()
+        picture.setDevicePixelRatio(ratio)
+        return picture
+
+    def _draw_layers(self, picture: QPixmap) -> None:
+        """Draw slide, heat map and labels, upright, over all of `picture`."""
         scene = self._view.scene
         target = QRectF(picture.rect())
         painter = QPainter(picture)
@@ -118,25 +171,23 @@ class Overview(QWidget):
                 width, height = scene.labels.source.level_size(level)
                 painter.drawImage(target, image, QRectF(0, 0, width, height))
         painter.end()
-        picture.setDevicePixelRatio(ratio)
-        return picture
+
+    def _ground(self) -> QColor:
+        ground = QColor(self._view.chrome.ground)
+        ground.setAlpha(255)  # nothing is drawn below an opaque widget
+        return ground
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        if self._picture is None:
-            self._picture = self._draw_picture()
         chrome = self._view.chrome
         painter = QPainter(self)
-        ground = QColor(chrome.ground)
-        ground.setAlpha(255)  # nothing is drawn below an opaque widget
-        painter.fillRect(self.rect(), ground)
+        painter.fillRect(self.rect(), self._ground())
+        if self._view.model.slide is None:
+            return
+        if self._picture is None:
+            self._picture = self._draw_picture()
         inside = self._inside()
         painter.drawPixmap(inside.topLeft(), self._picture)
-        model = self._view.model
-        if model.slide is None:
-            return
-        fx, fy = inside.width() / model.slide.width, inside.height() / model.slide.height
-        x, y, width, height = model.visible_rect()
-        frame = QRectF(inside.x() + x * fx, inside.y() + y * fy, width * fx, height * fy)
+        frame = QRectF(*self.frame()).translated(inside.topLeft())
         if frame.width() < 12 or frame.height() < 12:  # a dot would be lost
             middle = frame.center()
             frame = QRectF(0, 0, max(frame.width(), 12), max(frame.height(), 12))
@@ -151,12 +202,9 @@ class Overview(QWidget):
         painter.drawRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5))
 
     def _go(self, at: QPointF) -> None:
-        model, inside = self._view.model, self._inside()
-        if model.slide is not None:
-            model.move_to(
-                (at.x() - inside.x()) / inside.width() * model.slide.width,
-                (at.y() - inside.y()) / inside.height() * model.slide.height,
-            )
+        if self._view.model.slide is not None:
+            place = at - self._inside().topLeft()
+            self._view.model.move_to(*self._map().to_slide(place.x(), place.y()))
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         if event.button() == Qt.MouseButton.LeftButton:

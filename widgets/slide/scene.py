@@ -1,6 +1,10 @@
 """Scene: everything in slide coordinates, drawn with QPainter: tissue, heat maps, labels.
 
-Drawing is in device pixels with whole-pixel tile edges, so that neighbours meet without seams and 1:1 is exact.
+Drawing is in device pixels with whole-pixel tile edges, so that neighbours meet without seams and 1:1 is exact. A view that
+is turned or mirrored is drawn upright, block by block, and each block is laid on the screen in one piece: pixel by pixel
+where it is turned by quarters, smoothly by other angles. So its tiles meet without seams too.
+
+The frame: device pixels of the view as it were if nothing was turned.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ import time
 
 import numpy as np
 from qtpy.QtCore import QRect, QRectF
-from qtpy.QtGui import QColor, QImage, QPainter
+from qtpy.QtGui import QColor, QImage, QPainter, QTransform
 
 from ...engine.tiles import TILE
 from .colormaps import heat_table, label_table
@@ -20,6 +24,7 @@ from .tilecache import BASE, SlideTiles
 
 PAPER = QColor("#f3eef2")  # until the first picture of the slide is there: about the colour of a stained slide
 BUDGET = 0.008  # seconds a frame may spend on reading label and heat tiles; the rest follows in the next frame
+BLOCK = 1024  # device pixels: side of what is turned at once
 PIXELS_FROM = 2.0  # from this magnification on, pixels are shown as squares
 
 
@@ -33,6 +38,7 @@ class Scene:
         self._heat: dict[str, PyramidLayer] = {}
         self._ratio = 1.0
         self._deadline = 0.0
+        self._block = QImage()  # what is turned next; kept, so that no frame has to ask for memory
         self.complete = True  # whether the last drawing showed all labels and heat as they are
 
     # ---- following the model
@@ -102,7 +108,7 @@ class Scene:
         )
 
     def slide_rect(self) -> QRect:
-        """The slide in device pixels."""
+        """The slide in the frame."""
         slide = self.model.slide
         if slide is None:
             return QRect()
@@ -110,7 +116,7 @@ class Scene:
         return QRect(x, y, math.floor(slide.width * self.scale + 0.5), math.floor(slide.height * self.scale + 0.5))
 
     def level0(self, rect: QRect) -> Rect:
-        """A rectangle of device pixels in level-0 pixels."""
+        """A rectangle of the frame in level-0 pixels."""
         x, y = self._origin()
         scale = self.scale
         return ((rect.x() - x) / scale, (rect.y() - y) / scale, rect.width() / scale, rect.height() / scale)
@@ -137,8 +143,9 @@ class Scene:
             return first
         size = TILE << self.k
         middle = (x + width / 2) / size - 0.5, (y + height / 2) / size - 0.5
-        inside = self._tile_keys(self.k, (x, y, width, height))
+        inside = self._in_sight(self._tile_keys(self.k, (x, y, width, height)), size)
         around = set(self._tile_keys(self.k, (x, y, width, height), 1)) - set(inside)
+        around &= set(self._in_sight(list(around), size, size * self.model.zoom))
 
         def distance(key: Key) -> float:
             return (key[2] - middle[0]) ** 2 + (key[1] - middle[1]) ** 2
@@ -150,7 +157,18 @@ class Scene:
         """The label tiles in sight: what live strokes are drawn on."""
         if self.labels is None:
             return []
-        return self.labels.keys(self.labels.level(self.k), self.model.visible_rect())
+        return self._layer_keys(self.labels)
+
+    def _layer_keys(self, layer: PyramidLayer) -> list[Key]:
+        level = layer.level(self.k)
+        return self._in_sight(layer.keys(level, self.model.visible_rect()), TILE * layer.step(level))
+
+    def _in_sight(self, keys: list[Key], size: float, margin: float = 0.0) -> list[Key]:
+        """Those of the tiles, `size` level-0 pixels wide, that a turned view shows; an upright one shows all."""
+        transform = self.model.transform
+        if transform.quarter:
+            return keys
+        return [k for k in keys if transform.in_sight((k[2] * size, k[1] * size, size, size), margin)]
 
     def rgb_at(self, x: float, y: float) -> tuple[int, int, int] | None:
         """The colour of the slide at a level-0 point, as sharp as it is shown; None outside or not loaded."""
@@ -162,6 +180,45 @@ class Scene:
 
     def draw(self, painter: QPainter, clip: QRect, ground: QColor) -> None:
         """Draw the part `clip` (device pixels) of the picture; `ground` lies beside the slide."""
+        self._deadline = 0.0  # the time for labels and heat begins when they are first drawn
+        if self.model.transform.upright:
+            self._draw_part(painter, clip, ground)
+            return
+        for layer in [*self._heat.values(), *([self.labels] if self.labels is not None else [])]:
+            layer.kept = max(layer.kept, len(self._layer_keys(layer)) + 16)
+        for top in range(clip.top(), clip.bottom() + 1, BLOCK):
+            for left in range(clip.left(), clip.right() + 1, BLOCK):
+                self._draw_turned(painter, QRect(left, top, BLOCK, BLOCK).intersected(clip), ground)
+
+    def _turned(self) -> QTransform:
+        """From the frame to device pixels; by whole pixels where the view is turned by quarters."""
+        a, b, c, d = self.model.transform.matrix
+        (x, y), (x0, y0) = self._origin(), self.model.to_view(0.0, 0.0)
+        dx, dy = x0 * self._ratio - (a * x + b * y), y0 * self._ratio - (c * x + d * y)
+        if self.model.transform.quarter:
+            dx, dy = math.floor(dx + 0.5), math.floor(dy + 0.5)
+        return QTransform(a, c, b, d, dx, dy)
+
+    def _draw_turned(self, painter: QPainter, block: QRect, ground: QColor) -> None:
+        """Draw a block (device pixels) of a view that is turned or mirrored."""
+        turned = self._turned()
+        back, _ = turned.inverted()
+        frame = back.mapRect(QRectF(block)).toAlignedRect().adjusted(-2, -2, 2, 2)  # its edges are smoothed too
+        if self._block.width() < frame.width() or self._block.height() < frame.height():
+            self._block = QImage(frame.size().expandedTo(self._block.size()), QImage.Format.Format_RGB32)
+        upright = QPainter(self._block)
+        upright.translate(-frame.x(), -frame.y())
+        self._draw_part(upright, frame, ground)
+        upright.end()
+        painter.save()
+        painter.setClipRect(block)
+        painter.setTransform(turned, True)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, not self.model.transform.quarter)
+        painter.drawImage(frame.topLeft(), self._block, QRect(0, 0, frame.width(), frame.height()))
+        painter.restore()
+
+    def _draw_part(self, painter: QPainter, clip: QRect, ground: QColor) -> None:
+        """Draw the part `clip` of the frame."""
         whole = self.slide_rect()
         painter.setClipRect(clip)
         if not whole.contains(clip):
@@ -172,7 +229,7 @@ class Scene:
         painter.setClipRect(part)
         rect = self.level0(part)
         self._draw_slide(painter, part, rect, whole)
-        self._deadline = time.perf_counter() + BUDGET
+        self._deadline = self._deadline or time.perf_counter() + BUDGET
         for overlay in self.model.overlays:
             if overlay.visible and overlay.name in self._heat:
                 self._draw_layer(painter, self._heat[overlay.name], part, rect, smooth=overlay.kind == "heat")

@@ -29,13 +29,15 @@ from .painting import Point, Rect, Stroke, bounds
 from .scene import Scene
 from .tilecache import BASE, Key
 from .tools import Tool, make_tool
+from .turning import Turning
 
 NOTE_MS = 1200  # how long the brush's size is shown after a change
 READ_OUT_MS = 40
 
 
-class SlideView(Input, QWidget):
-    """Shows a `SlideViewModel`. Wheel zooms at the pointer; middle drag, Space + drag and arrow keys move, in every tool."""
+class SlideView(Turning, Input, QWidget):
+    """Shows a `SlideViewModel`. Wheel zooms at the pointer; middle drag, Space + drag and arrow keys move,
+    Shift + Alt + drag turns, in every tool."""
 
     cursor_moved = Signal(float, float, int, object)
     """x, y in level-0 pixels, label there, (r, g, b) there or None; at most every 40 ms."""
@@ -134,8 +136,10 @@ class SlideView(Input, QWidget):
             self._map_timer.start()
         elif name == "brush_um":
             unit = "µm" if model.mpp else "px"
-            self.read_out.note = f"Brush {model.brush_um:.3g} {unit}"
-            self._note_timer.start()
+            self.say(f"Brush {model.brush_um:.3g} {unit}")
+        elif name in ("rotation", "mirrored"):
+            self.overview.redraw()  # where it stands is known when `viewed` comes
+            return
         elif name in ("centre", "zoom", "viewport", "fitted"):
             return  # `viewed` comes when all of them are set
         self.update()
@@ -144,6 +148,7 @@ class SlideView(Input, QWidget):
         if isalive(self):
             self._wants = True
             self.update()
+            self.overview.place()
             self.overview.update()
             if self.pointer is not None and not self._read_timer.isActive():
                 self._read_timer.start()
@@ -202,10 +207,14 @@ class SlideView(Input, QWidget):
         found = self.model.label_class(label)
         if found is None or not found.locked:
             return True
-        self.read_out.note = f"{found.name} is locked"
+        self.say(f"{found.name} is locked")
+        return False
+
+    def say(self, note: str) -> None:
+        """Show a few words for a moment, at the scale bar."""
+        self.read_out.note = note
         self._note_timer.start()
         self.update()
-        return False
 
     def class_color(self, label: int) -> QColor:
         found = self.model.label_class(label)
@@ -270,11 +279,10 @@ class SlideView(Input, QWidget):
 
     def update_level0(self, rect: Rect) -> None:
         """Repaint a rectangle given in level-0 pixels."""
-        x0, y0 = self.model.to_view(rect[0], rect[1])
-        x1, y1 = self.model.to_view(rect[0] + rect[2], rect[1] + rect[3])
+        x, y, wide, tall = self.model.transform.view_rect(rect)
         width, height = self.width(), self.height()
-        left, top = max(math.floor(x0) - 2, 0), max(math.floor(y0) - 2, 0)
-        right, bottom = min(math.ceil(x1) + 2, width), min(math.ceil(y1) + 2, height)
+        left, top = max(math.floor(x) - 2, 0), max(math.floor(y) - 2, 0)
+        right, bottom = min(math.ceil(x + wide) + 2, width), min(math.ceil(y + tall) + 2, height)
         if right > left and bottom > top:
             self.update(left, top, right - left, bottom - top)
 
