@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import SlideError
-from .slides import Level, Slide, mpp_of_resolution
+from .slide import Level, Slide, level_factors, mpp_of_resolution
 
 TILE = 512
 
@@ -33,7 +33,10 @@ class OpenSlideSlide(Slide):
         self.vendor = properties.get("openslide.vendor", "unknown")
         width, height = self._handle.dimensions
         for level_width, level_height in self._handle.level_dimensions:
-            self.levels.append(Level(level_width, level_height, width / level_width, height / level_height, TILE, TILE))
+            factors = level_factors(width, height, level_width, level_height)
+            self.levels.append(Level(level_width, level_height, *factors, TILE, TILE))
+        self._factors = self._handle.level_downsamples
+        self._bounds = _bounds(properties, width, height)
         self._set_scale(properties)
 
     @classmethod
@@ -69,8 +72,8 @@ class OpenSlideSlide(Slide):
         handle = self._handle
         if handle is None:
             raise SlideError(f"{self.path.name} is closed.")
-        size = self.levels[level]
-        corner = (round(x * size.downsample_x), round(y * size.downsample_y))
+        # OpenSlide divides by its own factor of the level: with it, rounding never adds up towards the far edge.
+        corner = (round(x * self._factors[level]), round(y * self._factors[level]))
         try:
             rgba = np.asarray(handle.read_region(corner, level, (width, height)))
         except openslide.OpenSlideError as error:
@@ -103,6 +106,16 @@ def on_white(rgba: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(rgba[..., :3])
     weight = alpha[..., None].astype(np.uint16)
     return ((rgba[..., :3] * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
+
+
+def _bounds(properties: Mapping[str, str], width: int, height: int) -> tuple[int, int, int, int] | None:
+    """(x, y, width, height) of the scanned part, cut at the slide; None where the file names none that makes sense."""
+    try:
+        x, y, across, down = (int(properties[f"openslide.bounds-{name}"]) for name in ("x", "y", "width", "height"))
+    except (KeyError, ValueError):
+        return None
+    left, top, right, bottom = max(x, 0), max(y, 0), min(x + across, width), min(y + down, height)
+    return (left, top, right - left, bottom - top) if left < right and top < bottom else None
 
 
 def _number(text: str | None) -> float | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import SlideError
-from .slides import Level, Slide, mpp_of_resolution
+from .slide import Level, Slide, mpp_of_resolution
 
 TILE = 512
 # Share of the free memory that one picture may take, pyramid and decoding included.

@@ -1,16 +1,14 @@
-"""Which pages of a TIFF are the levels of its slide, where their tiles lie, and at what scale it was scanned."""
+"""Which pages of a TIFF are the levels and channels of its slide, and where their tiles lie."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 
-from .slides import Level
+from .slide import Level
 from .tiff_codecs import decoder
 
 
@@ -56,10 +54,20 @@ def page_levels(tiff: Any) -> list[Any]:
     return levels
 
 
-def ome_levels(tiff: Any) -> list[list[Any]] | None:
-    """Pages of each level (one per channel) of the largest image of an OME-TIFF; None if it is not tiled."""
+# More equal grey pages than this are planes in depth or time rather than channels.
+_MOST_CHANNELS = 32
+
+
+def series_levels(tiff: Any) -> tuple[list[list[Any]], str] | None:
+    """Pages of each level (one per channel) of the largest image of an OME-TIFF, an ImageJ or QPTIFF file or a row of grey pages.
+
+    Returns
+    -------
+    The pages, and a note on planes in depth and time that are not shown; None where the pages must be looked at one by one.
+    """
     series = max(tiff.series, key=lambda s: _axis(s, "X") * _axis(s, "Y"))
     levels: list[Any] = []
+    note = ""
     for level in series.levels:
         key = level.keyframe
         if not key.is_tiled:
@@ -68,14 +76,32 @@ def ome_levels(tiff: Any) -> list[list[Any]] | None:
             break
         lead = level.axes[: len(level.axes) - len(key.axes)]
         shape = level.shape[: len(lead)]
-        grid = np.arange(len(level.pages))
         if int(np.prod(shape, dtype=int)) != len(level.pages):
             return None
-        grid = grid.reshape(shape)
+        lead = channel_axes(lead, shape)
+        note = note or planes_note(lead, shape)
+        grid = np.arange(len(level.pages)).reshape(shape)
         # the first plane in depth and time, every channel
-        chosen = grid[tuple(slice(None) if axis == "C" else 0 for axis in lead)]
-        levels.append([_whole_page(level.pages[int(i)], key) for i in np.ravel(chosen)])
-    return levels
+        chosen = np.ravel(grid[tuple(slice(None) if axis == "C" else 0 for axis in lead)])
+        if len(chosen) > _MOST_CHANNELS * 8:
+            raise NotOurs(f"it has {len(chosen)} channels")
+        levels.append([_whole_page(level.pages[int(i)], key) for i in chosen])
+    return levels, note
+
+
+def channel_axes(lead: str, shape: tuple[int, ...]) -> str:
+    """Name the axes before rows and columns: an unnamed one is C where there is none yet and it is short."""
+    for unnamed in "QI":
+        if "C" not in lead and unnamed in lead and shape[lead.index(unnamed)] <= _MOST_CHANNELS:
+            lead = lead.replace(unnamed, "C", 1)
+    return lead
+
+
+def planes_note(lead: str, shape: tuple[int, ...]) -> str:
+    """One sentence about planes that are not shown, "" where all are."""
+    words = {"Z": "in depth", "T": "in time"}
+    left = [f"{count} {words.get(axis, 'pages')}" for axis, count in zip(lead, shape) if axis != "C" and count > 1]
+    return f"Only the first plane of {' and '.join(left)} is shown." if left else ""
 
 
 def _whole_page(page: Any, key: Any) -> Any:
@@ -117,61 +143,3 @@ def planes_of(page: Any, level: Level) -> list[Plane]:
         )
         for k in range(planes)
     ]
-
-
-def ome_scale(xml: str, width: int, height: int) -> tuple[float | None, float | None]:
-    """µm per pixel and magnification of one image of OME-XML, None = unknown.
-
-    Parameters
-    ----------
-    width, height : size of the image that is read; a file may hold others (macro, label) with another scale. Where several
-        have this size the first one counts, as in `ome_levels`.
-    """
-    try:
-        root = ElementTree.fromstring(xml)
-    except ElementTree.ParseError:
-        return None, None
-    images = [(image, _child(image, "Pixels")) for image in root if _tag(image) == "Image"]
-    for image, pixels in images:
-        if pixels is not None and (pixels.get("SizeX"), pixels.get("SizeY")) == (str(width), str(height)):
-            return _pixel_size(pixels), _magnification(root, image)
-    if len(images) == 1 and images[0][1] is not None:  # some writers give the size of another level
-        return _pixel_size(images[0][1]), _magnification(root, images[0][0])
-    return None, None
-
-
-def _pixel_size(pixels: ElementTree.Element) -> float | None:
-    micrometres = {"nm": 1e-3, "µm": 1.0, "um": 1.0, "μm": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6, "Å": 1e-4}
-    sizes = [
-        size * micrometres[unit]
-        for axis in "XY"
-        if (size := positive_number(pixels.get(f"PhysicalSize{axis}"))) is not None
-        and (unit := pixels.get(f"PhysicalSize{axis}Unit", "µm")) in micrometres
-    ]
-    return sum(sizes) / len(sizes) if sizes else None
-
-
-def _magnification(root: ElementTree.Element, image: ElementTree.Element) -> float | None:
-    """Magnification of the objective that the image names; where it names none, of the only one there is."""
-    objectives = [element for element in root.iter() if _tag(element) == "Objective"]
-    settings = _child(image, "ObjectiveSettings")
-    if settings is not None:
-        objectives = [element for element in objectives if element.get("ID") == settings.get("ID")]
-    found = {positive_number(element.get("NominalMagnification")) for element in objectives} - {None}
-    return found.pop() if len(found) == 1 else None
-
-
-def _child(element: ElementTree.Element, tag: str) -> ElementTree.Element | None:
-    return next((child for child in element if _tag(child) == tag), None)
-
-
-def _tag(element: ElementTree.Element) -> str:
-    return element.tag.rpartition("}")[2]
-
-
-def positive_number(text: str | None) -> float | None:
-    try:
-        value = float(text) if text else None
-    except ValueError:
-        return None
-    return value if value and math.isfinite(value) and value > 0 else None

@@ -4,34 +4,37 @@ tifffile reads the structure once, at opening; from then on a tile is one `pread
 the GIL, so any number of threads may read at once. JPEG tiles come out bit-identical to OpenSlide's.
 
 * A tile without bytes is white. Tiles are cut at the slide's edge (files pad them).
-* The Orientation tag is ignored, at all levels alike: coordinates are those of the file as it is stored.
-* Grey becomes three equal channels. 16-bit and multichannel (fluorescence) slides are scaled linearly to 8 bit, each
-  channel by its smallest and largest value in the coarsest level, and channels are added in fixed colours. Of a stack in
-  depth or time the first plane is shown.
+* The Orientation tag of the first page is applied at all levels alike: coordinates are those of the upright picture.
+* 8-bit grey becomes three equal channels. 16-bit RGB is scaled linearly to 8 bit, by the largest value in the coarsest level.
+  All else is a slide with channels (`Slide.channels`). Of a stack in depth or time the first plane is shown.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import SlideError
-from .slides import Level, Slide, mpp_of_resolution
+from .channels import described
+from .ome import ome_channels, ome_scale, positive_number
+from .orientation import swaps_axes
+from .slide import Level, Slide, level_factors, mpp_of_resolution
 from .tiff_codecs import RGB, YCBCR, palette
-from .tiff_levels import NotOurs, Plane, ome_levels, ome_scale, page_levels, planes_of, positive_number
+from .tiff_levels import NotOurs, Plane, page_levels, planes_of, series_levels
 
 # Vendors whose TIFFs need more than their tiles (overlaps, several areas, depths): OpenSlide knows them.
 _FOR_OPENSLIDE = ("ndpi", "scn", "bif", "philips")
-_CHANNEL_COLOURS = np.array(
-    [[0, 0, 1], [0, 1, 0], [1, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]], np.float32
-)  # blue first: the nuclear stain is mostly channel 0
-# Tiles of the coarsest level that the range of 16-bit slides is taken from.
+# Tiles of the coarsest level that the range of deep slides is taken from.
 _SAMPLED_TILES = 64
+# Pixels of them per channel.
+_SAMPLED_PIXELS = 1 << 20
 
 
 class TiledTiffSlide(Slide):
@@ -52,11 +55,17 @@ class TiledTiffSlide(Slide):
             raise NotOurs(f"its structure is damaged: {_first_line(error)}") from error
         self._file: _File | None = _File(path)
         self._check_length()
-        self._black: np.ndarray | None = None
-        self._gain: np.ndarray | None = None
+        self._gain = 1.0
         self._probe()
-        if not self._eight_bit:
-            self._black, self._gain = self._scaling()
+        if self._many:
+            self._describe_channels()
+        elif not self._eight_bit:
+            self._gain = 255.0 / max(float(self._sample().max(initial=0)), 1e-9)
+        if swaps_axes(self._orientation):
+            self.levels = [
+                Level(s.height, s.width, s.downsample_y, s.downsample_x, s.tile_height, s.tile_width)
+                for s in self._sizes
+            ]
 
     # -- structure -------------------------------------------------------------------------------------------------
 
@@ -66,33 +75,39 @@ class TiledTiffSlide(Slide):
                 raise NotOurs(f"{flag} slides are read through OpenSlide")
         if not len(tiff.pages):
             raise NotOurs("it holds no image")
-        pages = ome_levels(tiff) if tiff.is_ome else None
-        if pages is None:
-            pages = [[page] for page in page_levels(tiff)]
+        found = series_levels(tiff) if _in_series(tiff) else None
+        if found is None:
+            found = [[page] for page in page_levels(tiff)], ""
+        pages, self.note = found
         first = pages[0][0]
         software = str(first.software or "") + str(first.description or "")[:200]
         if "MedScan" in software or "Trestle" in software:
             raise NotOurs("Trestle slides are read through OpenSlide")
         self._planes: list[list[Plane]] = []
+        self._sizes: list[Level] = []  # as stored
         for level_pages in pages:
             key = level_pages[0]
-            level = Level(
-                key.imagewidth,
-                key.imagelength,
-                first.imagewidth / key.imagewidth,
-                first.imagelength / key.imagelength,
-                key.tilewidth,
-                key.tilelength,
-            )
-            self.levels.append(level)
+            factors = level_factors(first.imagewidth, first.imagelength, key.imagewidth, key.imagelength)
+            level = Level(key.imagewidth, key.imagelength, *factors, key.tilewidth, key.tilelength)
+            self._sizes.append(level)
             self._planes.append([plane for page in level_pages for plane in planes_of(page, level)])
         separate_rgb = first.planarconfig == 2 and first.photometric == RGB and first.samplesperpixel >= 3
         self._colour = len(self._planes[0]) == 1 or separate_rgb  # else: channels
         self._joint = first.photometric in (RGB, YCBCR)
         self._inverted = first.photometric == 0
         self._palette = palette(first)
+        self._samples = int(first.samplesperpixel)
         self._alpha = first.samplesperpixel == 4 and first.photometric == RGB and bool(first.extrasamples)
-        self._eight_bit = first.dtype == np.uint8 and self._colour and first.samplesperpixel in (1, 3, 4)
+        usual = first.samplesperpixel in (1, 3) or (first.samplesperpixel == 4 and first.photometric not in (0, 1))
+        self._eight_bit = first.dtype == np.uint8 and self._colour and usual
+        self._many = not self._eight_bit and not (self._colour and self._joint)
+        if self._many and first.dtype.kind not in "uif":
+            raise NotOurs(f"its pixels are {first.dtype}")
+        self._number_type = np.dtype(first.dtype) if self._many else np.dtype(np.uint8)
+        self.levels = self._sizes
+        if "Orientation" in first.tags:
+            self._orientation = int(first.tags["Orientation"].value)
+        self._facts = (tiff.ome_metadata or "", first.imagewidth, first.imagelength) if tiff.is_ome else None
         self._set_scale(tiff, first)
 
     def _set_scale(self, tiff: Any, first: Any) -> None:
@@ -162,30 +177,23 @@ class TiledTiffSlide(Slide):
         except SlideError:
             raise
         except Exception as error:  # each codec has its own kind of error
-            row, column = divmod(index, self.levels[level].columns)
+            row, column = divmod(index, self._sizes[level].columns)
             raise SlideError(
                 f"{self.path.name}: the tile in row {row}, column {column} of level {level} cannot be read "
                 f"({_first_line(error)}). Copy the slide again if this happens often."
             ) from error
 
-    def tile(self, level: int, row: int, column: int) -> np.ndarray:
-        size = self.levels[level]
-        if not (0 <= row < size.rows and 0 <= column < size.columns):
-            raise IndexError(f"level {level} has {size.rows} x {size.columns} tiles, not ({row}, {column})")
-        rgb = self._rgb(level, row * size.columns + column)
-        height = min(size.tile_height, size.height - row * size.tile_height)
-        width = min(size.tile_width, size.width - column * size.tile_width)
-        return rgb[:height, :width]
-
     def _rgb(self, level: int, index: int) -> np.ndarray:
         """A whole tile as uint8 RGB."""
         planes = self._planes[level]
-        size = self.levels[level]
+        size = self._sizes[level]
         parts = [self._raw(level, plane, index) for plane in planes]
         if all(part is None for part in parts):
             return np.full((size.tile_height, size.tile_width, 3), 255, np.uint8)
         if not self._eight_bit:
-            return self._as_eight_bit(parts, size)
+            whole = [np.zeros((size.tile_height, size.tile_width, 1), np.float32) if p is None else p for p in parts]
+            values = np.concatenate(whole, axis=2)[..., :3].astype(np.float32)
+            return np.clip(values * self._gain + 0.5, 0, 255).astype(np.uint8)
         if len(parts) > 1:  # separate planes of red, green, blue
             whole = [np.full((size.tile_height, size.tile_width, 1), 255, np.uint8) if p is None else p for p in parts]
             return np.concatenate(whole[:3], axis=2)
@@ -203,64 +211,73 @@ class TiledTiffSlide(Slide):
             return self._palette[part[..., 0]]
         return np.repeat(255 - part if self._inverted else part, 3, axis=2)
 
-    def _as_eight_bit(self, parts: list[np.ndarray | None], size: Level) -> np.ndarray:
-        """Scale by black point and gain of each channel, then add the channels in their colours."""
-        assert self._black is not None and self._gain is not None
-        shape = (size.tile_height, size.tile_width)
-        if self._colour and self._joint:
-            whole = [np.full((*shape, 1), 0, np.float32) if p is None else p for p in parts]
-            values = np.concatenate(whole, axis=2)[..., :3].astype(np.float32)
-            return np.clip((values - self._black) * self._gain + 0.5, 0, 255).astype(np.uint8)
-        channels = _channels(parts)
-        out = np.zeros((*shape, 3), np.float32)
-        for number, channel in enumerate(channels):
-            if channel is None:
-                continue
-            grey = np.clip((channel.astype(np.float32) - self._black[number]) * self._gain[number], 0, 255)
-            grey = 255 - grey if self._inverted else grey
-            colour = np.ones(3, np.float32) if len(channels) == 1 else _CHANNEL_COLOURS[number % 6]
-            out += grey[..., None] * colour
-        return np.clip(out + 0.5, 0, 255).astype(np.uint8)
+    def _values(self, level: int, index: int) -> np.ndarray:
+        """A whole tile as [C, tile height, tile width] in the file's number type; 0 where the file has none."""
+        size = self._sizes[level]
+        parts = [self._raw(level, plane, index) for plane in self._planes[level]]
+        if len(parts) == 1:
+            part = parts[0]
+            count = len(self.channels) or 1
+            values = (
+                np.zeros((count, size.tile_height, size.tile_width), self._number_type)
+                if part is None
+                else part.transpose(2, 0, 1)
+            )
+        else:
+            empty = np.zeros((size.tile_height, size.tile_width), self._number_type)
+            values = np.stack([empty if part is None else part[..., 0] for part in parts])
+        return np.invert(values) if self._inverted and values.dtype.kind == "u" else values
 
-    def _scaling(self) -> tuple[np.ndarray, np.ndarray]:
-        """Black point and gain per channel from (at most 64 evenly spread tiles of) the coarsest level."""
-        level = len(self.levels) - 1
-        size = self.levels[level]
+    def _sample(self) -> np.ndarray:
+        """[C, n] pixels of (at most 64 evenly spread tiles of) the coarsest level, tiles that are missing left out."""
+        level = len(self._sizes) - 1
+        size = self._sizes[level]
         tiles = size.rows * size.columns
-        low = high = None
+        found = []
         for index in np.unique(np.linspace(0, tiles - 1, min(tiles, _SAMPLED_TILES)).astype(int)):
+            if any(plane.counts[index] == 0 for plane in self._planes[level]):
+                continue
             height = min(size.tile_height, size.height - int(index) // size.columns * size.tile_height)
             width = min(size.tile_width, size.width - int(index) % size.columns * size.tile_width)
-            parts = [self._raw(level, plane, int(index)) for plane in self._planes[level]]
-            channels = _channels(parts)
-            if any(channel is None for channel in channels):
-                continue
-            values = np.stack([c[:height, :width].astype(np.float64) for c in channels if c is not None])
-            values = np.nan_to_num(values.reshape(len(channels), -1))
-            low = values.min(1) if low is None else np.minimum(low, values.min(1))
-            high = values.max(1) if high is None else np.maximum(high, values.max(1))
-        if low is None or high is None:
-            low, high = np.zeros(1), np.ones(1)
-        if self._colour and self._joint:  # one scale for all three, or the colours would shift
-            low, high = np.zeros(3), np.full(3, high.max())
-        span = np.maximum(high - low, 1e-9)
-        return low.astype(np.float32), (255.0 / span).astype(np.float32)
+            step = max(1, math.isqrt(height * width * min(tiles, _SAMPLED_TILES) // _SAMPLED_PIXELS))
+            values = self._values(level, int(index))[:, :height:step, :width:step]
+            found.append(values.reshape(len(values), -1))
+        return np.concatenate(found, axis=1) if found else np.zeros((1, 0), self._number_type)
+
+    def _describe_channels(self) -> None:
+        values = self._sample()
+        planes = self._planes[0]
+        count = len(planes) if len(planes) > 1 else max(self._samples, len(values))
+        names, colors = ome_channels(*self._facts) if self._facts else ([], [])
+        self._set_channels(described(values if len(values) == count else None, count, names, colors), self._number_type)
 
     def _pixels(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
-        size = self.levels[level]
-        th, tw = size.tile_height, size.tile_width
-        first_row, last_row = y // th, (y + height - 1) // th
-        first_column, last_column = x // tw, (x + width - 1) // tw
         out = np.empty((height, width, 3), np.uint8)
-        for row in range(first_row, last_row + 1):
-            top, bottom = max(y, row * th), min(y + height, (row + 1) * th)
-            for column in range(first_column, last_column + 1):
-                left, right = max(x, column * tw), min(x + width, (column + 1) * tw)
-                tile = self._rgb(level, row * size.columns + column)
-                out[top - y : bottom - y, left - x : right - x] = tile[
-                    top - row * th : bottom - row * th, left - column * tw : right - column * tw
-                ]
+        for index, place, part in self._cut(level, x, y, width, height):
+            out[place] = self._rgb(level, index)[part]
         return out
+
+    def _native(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
+        if not self.channels:
+            return super()._native(level, x, y, width, height)
+        out = np.empty((len(self.channels), height, width), self._number_type)
+        for index, place, part in self._cut(level, x, y, width, height):
+            out[:, place[0], place[1]] = self._values(level, index)[:, part[0], part[1]]
+        return out
+
+    def _cut(
+        self, level: int, x: int, y: int, width: int, height: int
+    ) -> Iterator[tuple[int, tuple[slice, slice], tuple[slice, slice]]]:
+        """For each tile under a rectangle: its number, (rows, columns) of the rectangle and of the tile where both meet."""
+        size = self._sizes[level]
+        th, tw = size.tile_height, size.tile_width
+        for row in range(y // th, (y + height - 1) // th + 1):
+            top, bottom = max(y, row * th), min(y + height, (row + 1) * th)
+            for column in range(x // tw, (x + width - 1) // tw + 1):
+                left, right = max(x, column * tw), min(x + width, (column + 1) * tw)
+                place = slice(top - y, bottom - y), slice(left - x, right - x)
+                part = slice(top - row * th, bottom - row * th), slice(left - column * tw, right - column * tw)
+                yield row * size.columns + column, place, part
 
     def close(self) -> None:
         # A thread in the middle of a read holds the file; it is closed when the last of them lets go. Closing it here
@@ -288,11 +305,12 @@ class _File:
             stream.close()
 
 
-def _channels(parts: list[np.ndarray | None]) -> list[np.ndarray | None]:
-    """Planes and interleaved samples as one list of [h, w]."""
-    if len(parts) == 1 and parts[0] is not None:
-        return [parts[0][..., k] for k in range(parts[0].shape[2])]
-    return [None if part is None else part[..., 0] for part in parts]
+def _in_series(tiff: Any) -> bool:
+    """Whether tifffile's own grouping of pages is to be trusted: where channels may be pages."""
+    if tiff.is_ome or tiff.is_qpi:
+        return True
+    first = tiff.pages.first
+    return bool(first.is_tiled and first.samplesperpixel == 1 and first.photometric in (0, 1) and first.pages is None)
 
 
 def _first_line(error: BaseException) -> str:
