@@ -10,18 +10,40 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .errors import WorkspaceError
+from .errors import DamagedError, OpsinError, WorkspaceError
+from .schema import upgrade, version_of
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 DATABASE = "opsin.sqlite"
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS item(id TEXT PRIMARY KEY, position INTEGER, path TEXT NOT NULL, name TEXT NOT NULL, label TEXT,
-    split TEXT, patient TEXT, outlined INTEGER NOT NULL DEFAULT 0, mpp REAL, width INTEGER NOT NULL, height INTEGER NOT NULL,
-    slide_mpp REAL, fingerprint TEXT NOT NULL, marked REAL NOT NULL DEFAULT 0);
-CREATE TABLE IF NOT EXISTS class(value INTEGER PRIMARY KEY, position INTEGER, json TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS setting(key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS score(run TEXT, item TEXT, score REAL, json TEXT NOT NULL, time REAL, PRIMARY KEY(run, item));
-"""
+# edit, edit_value: what can be undone (`edits.py`), values as JSON; review_log: who said what of a slide, and when
+EDITS = (
+    """CREATE TABLE edit(id INTEGER PRIMARY KEY, text TEXT NOT NULL, time REAL NOT NULL, undone INTEGER NOT NULL DEFAULT 0)""",
+    """CREATE TABLE edit_value(edit INTEGER NOT NULL, item TEXT NOT NULL, field TEXT NOT NULL, old TEXT NOT NULL,
+        new TEXT NOT NULL, PRIMARY KEY(edit, item, field)) WITHOUT ROWID""",
+    """CREATE TABLE review_log(item TEXT NOT NULL, time REAL NOT NULL, state TEXT NOT NULL, who TEXT)""",
+)
+SCHEMA = (
+    """CREATE TABLE item(id TEXT PRIMARY KEY, position INTEGER, path TEXT NOT NULL, name TEXT NOT NULL, label TEXT, split TEXT,
+        patient TEXT, outlined INTEGER NOT NULL DEFAULT 0, mpp REAL, width INTEGER NOT NULL, height INTEGER NOT NULL,
+        slide_mpp REAL, fingerprint TEXT NOT NULL, marked REAL NOT NULL DEFAULT 0, added REAL,
+        review TEXT NOT NULL DEFAULT 'to do', reviewer TEXT, reviewed REAL, review_labels TEXT)""",
+    """CREATE TABLE class(value INTEGER PRIMARY KEY, position INTEGER, json TEXT NOT NULL)""",
+    """CREATE TABLE setting(key TEXT PRIMARY KEY, value TEXT NOT NULL)""",
+    """CREATE TABLE score(run TEXT, item TEXT, score REAL, json TEXT NOT NULL, time REAL, PRIMARY KEY(run, item))""",
+    *EDITS,
+)
+STEPS = {
+    1: (
+        "ALTER TABLE item ADD COLUMN added REAL",
+        "ALTER TABLE item ADD COLUMN review TEXT NOT NULL DEFAULT 'to do'",
+        "ALTER TABLE item ADD COLUMN reviewer TEXT",
+        "ALTER TABLE item ADD COLUMN reviewed REAL",
+        "ALTER TABLE item ADD COLUMN review_labels TEXT",
+        "UPDATE item SET review = 'marked' WHERE marked > 0",
+        *EDITS,
+        "UPDATE setting SET value = '2' WHERE key = 'schema'",  # what an Opsin of then looks at
+    ),
+}
 
 
 class Database:
@@ -36,7 +58,7 @@ class Database:
     def create(cls, folder: Path) -> Database:
         """Make the tables in ``folder/opsin.sqlite``; raises `sqlite3.Error` where that is not possible."""
         connection = _connect(folder / DATABASE, "rwc")
-        connection.executescript(SCHEMA)
+        connection.executescript(";".join(("BEGIN", *SCHEMA, f"PRAGMA user_version = {SCHEMA_VERSION}", "COMMIT")))
         connection.execute("INSERT INTO setting VALUES('schema', ?)", (json.dumps(SCHEMA_VERSION),))
         return cls(folder, connection)
 
@@ -51,7 +73,16 @@ class Database:
         try:
             connection = _connect(folder / DATABASE, "rw")
             row = connection.execute("SELECT value FROM setting WHERE key = 'schema'").fetchone()
-            version = int(json.loads(row[0]))
+            version = max(version_of(connection), int(json.loads(row[0])))
+            fault = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if fault != "ok":
+                raise ValueError(fault)
+            if version <= SCHEMA_VERSION:
+                upgrade(connection, folder / DATABASE, SCHEMA_VERSION, STEPS)
+        except OpsinError:
+            if connection is not None:
+                connection.close()
+            raise
         except (sqlite3.Error, TypeError, ValueError) as error:
             if connection is not None:
                 connection.close()
@@ -60,7 +91,11 @@ class Database:
                     f"The workspace {folder} may only be read, but Opsin must write there: get the right to write, "
                     "or copy the folder to where you have it."
                 ) from None
-            raise WorkspaceError(f"{folder / DATABASE} cannot be read ({error}); restore it from a backup.") from None
+            if "locked" in str(error):
+                raise WorkspaceError(f"{folder} is being written by another program; try again.") from None
+            raise DamagedError(
+                f"{folder / DATABASE} cannot be read ({error}); restore it from a backup.", folder / DATABASE
+            ) from None
         if version > SCHEMA_VERSION:
             connection.close()
             raise WorkspaceError(f"{folder} was made by a newer Opsin (version {version}); update Opsin to open it.")
@@ -94,6 +129,10 @@ class Database:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+    def version(self) -> int:
+        """Return a number that changes when another connection, in this process or another one, has changed something."""
+        return int(self.select("PRAGMA data_version")[0][0])
 
     def close(self) -> None:
         with self.lock:

@@ -1,5 +1,9 @@
 """What can go wrong, each with one sentence that a user can act on: what, which file, what to do."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 
 class OpsinError(Exception):
     """Base of all errors whose message is meant for the user; the window and the command line show it as it is."""
@@ -19,6 +23,19 @@ class LabelError(OpsinError):
 
 class WorkspaceError(OpsinError):
     """A workspace folder cannot be opened or changed."""
+
+
+class DamagedError(WorkspaceError, LabelError):
+    """A file of a workspace is damaged; the message says so.
+
+    Attributes
+    ----------
+    path : the file, which `backups.restore` may bring back.
+    """
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class RecipeError(OpsinError):

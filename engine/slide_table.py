@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Generic, Literal, Protocol, TypeVar
 
 from .errors import WorkspaceError
+from .reviews import REVIEW_WORDS, Review
 
 SlideLabel = Literal["positive", "negative"]
 Split = Literal["train", "val", "test"]
@@ -39,7 +40,19 @@ NAME_COLUMNS = (
     "slide", "wsi", "slide_name", "slide name", "name", "filename", "file_name", "file name", "file", "image", "slide_id",
     "slide id", "wsi_id", "image_id", "image id", "image_name", "path", "filepath", "file_path",
 )  # fmt: skip
-OTHER_COLUMNS = ("patient", "mpp", "outlined")
+PATIENT_COLUMNS = ("patient", "patient_id", "patient id")
+REVIEW_COLUMNS = ("review", "review state")
+REVIEWER_COLUMNS = ("reviewer", "reviewed by")
+OTHER_COLUMNS = (
+    *PATIENT_COLUMNS,
+    *REVIEW_COLUMNS,
+    *REVIEWER_COLUMNS,
+    "reviewed at",
+    "marked",
+    "mpp",
+    "outlined",
+    "score",
+)
 
 
 class Labelled(Protocol):
@@ -58,10 +71,10 @@ class TableRow:
     Attributes
     ----------
     name : how the row names the slide: a path, a file name, or a name without suffix.
-    label, split, patient : None where the row does not say it.
+    label, split, patient, review, reviewer : None where the row does not say it.
     cells : all cells by the table's header, in small letters.
     text : the row as it stands there.
-    unknown : words at a place for a label or a split that mean neither; they are not used.
+    unknown : words at a place for a label, a split or a review that mean none; they are not used.
     """
 
     name: str
@@ -71,11 +84,15 @@ class TableRow:
     cells: Mapping[str, str]
     text: str
     unknown: tuple[str, ...] = ()
+    review: Review | None = None
+    reviewer: str | None = None
 
     @property
     def says(self) -> dict[str, str]:
-        """Label, split and patient, as far as they are given."""
-        found = {"label": self.label, "split": self.split, "patient": self.patient}
+        """Label, split, patient and review, as far as they are given; the reviewer only with a review."""
+        found = {"label": self.label, "split": self.split, "patient": self.patient, "review": self.review}
+        if self.review == "reviewed":
+            found["reviewer"] = self.reviewer
         return {name: value for name, value in found.items() if value}
 
 
@@ -88,10 +105,10 @@ class Matched(Generic[Key]):
 
 
 def read_slide_table(path: Path) -> list[TableRow]:
-    """Return the rows of a CSV file (comma, semicolon or tab), with or without a header.
+    """Return the rows of a CSV file (comma, semicolon or tab; UTF-8, or UTF-16 with its mark), with or without a header.
 
     The slide is named by the column with a name of `NAME_COLUMNS`, else by the first one that is not for something else;
-    label, split and patient are found by their header. Without a header: name, label. Rows about whole patients
+    label, split, patient and review are found by their header. Without a header: name, label. Rows about whole patients
     (CAMELYON17: ``patient_000.zip``) are left out.
 
     Raises
@@ -99,12 +116,12 @@ def read_slide_table(path: Path) -> list[TableRow]:
     WorkspaceError : the file is no such table; the sentence says what is missing.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = _text(Path(path).read_bytes())
         first = text.lstrip().partition("\n")[0]
         lines = [
             row for row in csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count)) if any(row)
         ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeError, csv.Error) as error:
         raise WorkspaceError(f"{path} cannot be read as a table ({error}); save it as CSV in UTF-8.") from None
     if not lines or len(lines[0]) < 2:
         raise WorkspaceError(f"{path} needs at least two columns: the slide's name and its label.")
@@ -116,6 +133,12 @@ def read_slide_table(path: Path) -> list[TableRow]:
     key = _key_column(head)
     rows = [_row(head, key, [cell.strip() for cell in line]) for line in lines]
     return [row for row in rows if row.name and not row.name.lower().endswith(".zip")]
+
+
+def _text(data: bytes) -> str:
+    """Decode what spreadsheets write: UTF-8, with or without mark, UTF-16 with one; the line ``sep=;`` is theirs alone."""
+    text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    return re.sub(r"\Asep=[,;\t]\r?\n", "", text)
 
 
 def slide_label(text: str) -> SlideLabel | None:
@@ -135,7 +158,8 @@ def _key_column(head: Sequence[str]) -> int:
         if name in head:
             return head.index(name)
     others = (*LABEL_COLUMNS, *SPLIT_COLUMNS, *OTHER_COLUMNS)
-    return next((place for place, cell in enumerate(head) if cell not in others), 0)
+    free = (place for place, cell in enumerate(head) if cell not in others)
+    return next(free, next((place for place, cell in enumerate(head) if cell in PATIENT_COLUMNS[1:]), 0))
 
 
 def _row(head: Sequence[str], key: int, line: Sequence[str]) -> TableRow:
@@ -146,16 +170,19 @@ def _row(head: Sequence[str], key: int, line: Sequence[str]) -> TableRow:
         word = next((cells[name] for name in cells if slide_label(name) == "positive"), "")
     label = slide_label(word)
     split = next((name for name, words in SPLIT_WORDS.items() if part.lower() in words), None)
+    state = next((cells[name] for name in REVIEW_COLUMNS if cells.get(name)), "")
+    review = next((name for name, words in REVIEW_WORDS.items() if state.lower() in words), None)
+    says = ((word, label), (part, split), (state, review))
     return TableRow(
         name=line[key] if key < len(line) else "",
         label=label,
         split=split,
-        patient=cells.get("patient") or None,
+        patient=next((cells[name] for name in PATIENT_COLUMNS if cells.get(name)), None),
         cells=cells,
         text=", ".join(line).rstrip(", "),
-        unknown=tuple(
-            text for text, found in ((word, label), (part, split)) if not found and text.lower() not in SAYS_NOTHING
-        ),
+        unknown=tuple(text for text, found in says if not found and text.lower() not in SAYS_NOTHING),
+        review=review,
+        reviewer=next((cells[name] for name in REVIEWER_COLUMNS if cells.get(name)), None),
     )
 
 
@@ -195,7 +222,9 @@ def match_rows(rows: Iterable[TableRow], slides: Mapping[Key, tuple[Path, str]],
         best = max(rank for rank, _ in claimed)
         same = [row for rank, row in claimed if rank == best]
         found.left += [(row, "another row names this slide more exactly") for rank, row in claimed if rank != best]
-        if any(len({row.says.get(name) for row in same} - {None}) > 1 for name in ("label", "split", "patient")):
+        if any(
+            len({row.says.get(name) for row in same} - {None}) > 1 for name in ("label", "split", "patient", "review")
+        ):
             found.left += [(row, "another row says something else of this slide") for row in same]
         else:
             found.rows[key] = same[-1]

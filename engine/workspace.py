@@ -2,8 +2,8 @@
 
 ::
 
-    opsin.sqlite     items, class table, settings, slide scores (SQLite, WAL)
-    labels/          <item>.labels: the pixel labels of a slide; removed/ keeps those of slides taken out
+    opsin.sqlite     items, their edits, class table, settings, slide scores (SQLite, WAL); backups/ beside it
+    labels/          <item>.labels: the pixel labels of a slide; backups/; removed/ keeps those of slides taken out
     thumbnails/      <item>.png         runs/  one folder a run         heatmaps/<run>/<item>.heat
 """
 
@@ -17,59 +17,28 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from psygnal import Signal
-from pydantic import BaseModel
-
+from .backups import move_backups
 from .data.slides import Slide, file_fingerprint, is_slide, open_slide, sampled_fingerprint
 from .database import DATABASE, Database
 from .errors import LabelError, OpsinError, RunError, WorkspaceError
 from .files import replacing
 from .labels.classes import DEFAULT_CLASSES, LabelClass, locked_values
+from .labels.roi import counted_areas
 from .labels.store import LabelStore
 from .runs import FINAL, new_folder, read_record
-from .slide_table import SlideLabel, Split, match_rows, read_slide_table, shared_out
+from .workspace_items import COLUMNS, Item, item_of
+from .workspace_tables import SlideTables
 
-COLUMNS = "id, path, name, label, split, patient, outlined, mpp, width, height, slide_mpp, fingerprint, marked"
-
-
-class Item(BaseModel):
-    """One slide of a workspace.
-
-    Attributes
-    ----------
-    path : relative to the workspace's folder where that is possible without leaving its parent, else absolute.
-    label : slide label; None = unknown.
-    outlined : all tumour is outlined, so unlabelled pixels count as negative.
-    mpp : µm per pixel as the user said; None: what the slide says (`slide_mpp`).
-    marked : share of the slide's pixels that carry a label, 0..1.
-    """
-
-    id: str
-    path: str
-    name: str
-    label: SlideLabel | None = None
-    split: Split | None = None
-    patient: str | None = None
-    outlined: bool = False
-    mpp: float | None = None
-    width: int
-    height: int
-    slide_mpp: float | None = None
-    fingerprint: str
-    marked: float = 0.0
+__all__ = ["DATABASE", "Item", "Workspace"]
 
 
-class Workspace:
+class Workspace(SlideTables):
     """An open workspace. May be used from several threads; every change is durable when the call returns."""
 
-    changed = Signal(str)
-    """What changed: "items", "classes", "scores", "settings"."""
-
     def __init__(self, folder: Path, database: Database) -> None:
-        self.folder = Path(folder)
+        super().__init__(folder, database)
         self.rejected: list[tuple[str, str]] = []
         """(path, sentence) of what the last `add` could not take."""
-        self._database = database
         self._stores: dict[str, LabelStore] = {}
 
     # ---- opening ----------------------------------------------------------------------------------------------------
@@ -136,22 +105,6 @@ class Workspace:
 
     # ---- items ------------------------------------------------------------------------------------------------------
 
-    def items(self) -> list[Item]:
-        """Return all slides in the order in which they were added."""
-        rows = self._select(f"SELECT {COLUMNS} FROM item ORDER BY position, name")
-        return [_item(row) for row in rows]
-
-    def item(self, id: str) -> Item:
-        rows = self._select(f"SELECT {COLUMNS} FROM item WHERE id = ?", (id,))
-        if not rows:
-            raise WorkspaceError(f"There is no slide '{id}' in {self.folder}.")
-        return _item(rows[0])
-
-    def find(self, path: Path) -> Item | None:
-        """Return the slide that lies at `path`."""
-        wanted = Path(path).resolve()
-        return next((item for item in self.items() if self.slide_path(item) == wanted), None)
-
     def add(self, paths: Iterable[Path]) -> list[Item]:
         """Add slide files, and all slides directly in folders; return the items, old or new, in that order.
 
@@ -188,6 +141,7 @@ class Workspace:
                 height=slide.height,
                 slide_mpp=slide.mpp,
                 fingerprint=fingerprint,
+                added=time.time(),
             )
             position = self._select("SELECT COALESCE(MAX(position), 0) + 1 FROM item")[0][0]
             values = item.model_dump()
@@ -202,10 +156,10 @@ class Workspace:
         """Return the item whose slide this is, wherever it lies."""
         search = f"SELECT {COLUMNS} FROM item WHERE fingerprint = ?"
         if rows := self._select(search, (fingerprint,)):
-            return _item(rows[0])
+            return item_of(rows[0])
         # Older workspaces hold hashes of samples, which different pictures may share.
         for row in self._select(search, (sampled_fingerprint(path),)):
-            item = _item(row)
+            item = item_of(row)
             place = self.slide_path(item)
             if place == path or not place.exists() or file_fingerprint(place) == fingerprint:
                 return item
@@ -218,7 +172,7 @@ class Workspace:
             if id in self._stores:
                 self._stores[id].close()
                 del self._stores[id]
-            source = self._label_path(id)
+            source = self.label_path(id)
             if source.exists():
                 target = (
                     self.folder / "labels" / "removed" / f"{item.name}-{time.strftime('%Y%m%d-%H%M%S')}-{id}.labels"
@@ -228,115 +182,34 @@ class Workspace:
                     part = source.with_name(source.name + end)
                     if part.exists():
                         part.rename(target.with_name(target.name + end))
-            self._execute("DELETE FROM item WHERE id = ?", (id,))
+                move_backups(source, target)
+            with self._database.transaction():
+                self._execute("DELETE FROM item WHERE id = ?", (id,))
+                self.edits.forget(id)
         self.changed.emit("items")
-
-    def update(self, id: str, **changes: Any) -> Item:
-        """Change fields of an item ("label", "split", "patient", "outlined", "mpp", "name", "marked")."""
-        allowed = {"label", "split", "patient", "outlined", "mpp", "name", "marked"}
-        if not changes or not changes.keys() <= allowed:
-            raise WorkspaceError(
-                f"Of a slide only {', '.join(sorted(allowed))} can be changed, not {', '.join(changes)}."
-            )
-        item = Item(**{**self.item(id).model_dump(), **changes})
-        values = item.model_dump()
-        assignments = ", ".join(f"{name} = ?" for name in changes)
-        self._execute(f"UPDATE item SET {assignments} WHERE id = ?", (*(values[name] for name in changes), id))
-        self.changed.emit("items")
-        return item
-
-    def slide_path(self, item: Item) -> Path:
-        """Return where the slide file lies (it may be missing)."""
-        return (self.folder / item.path).resolve()
 
     def open_slide(self, item: Item) -> Slide:
         """Open the slide, with the user's µm per pixel where one was set; `SlideError` when it cannot be read."""
         return open_slide(self.slide_path(item), mpp=item.mpp)
 
-    def read_labels_csv(self, path: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
-        """Read slide labels from a table (`slide_table.py`) and change nothing.
-
-        Returns
-        -------
-        What the table says of each slide it names ("label", "split", "patient"), by id; and the rows (or
-        words) that are not used, each with the reason.
-        """
-        slides = {item.id: (self.slide_path(item), item.name) for item in self.items()}
-        found = match_rows(read_slide_table(path), slides, Path(path).resolve().parent)
-        left = [f"{row.text} ({reason})" for row, reason in found.left]
-        says: dict[str, dict[str, Any]] = {}
-        for id, row in found.rows.items():
-            left += [f"{row.text} ('{word}' is not known)" for word in row.unknown]
-            if row.says:
-                says[id] = dict(row.says)
-            elif not row.unknown:
-                left.append(f"{row.text} (it says nothing)")
-        return says, left
-
-    def import_labels_csv(self, path: Path, keep: bool = False) -> tuple[int, list[str]]:
-        """Take over slide labels from a table; with `keep`, what is known of a slide already stays.
-
-        Returns
-        -------
-        How many slides the table says something of, and what of it is not used (see `read_labels_csv`).
-        """
-        says, left = self.read_labels_csv(path)
-        for id, changes in says.items():
-            item = self.item(id)
-            wanted = {name: value for name, value in changes.items() if not (keep and getattr(item, name))}
-            if wanted:
-                self.update(id, **wanted)
-        return len(says), left
-
-    def overwritten(self, says: dict[str, dict[str, Any]]) -> list[str]:
-        """Return what known values would give way to others, one text for each such slide."""
-        texts = []
-        for id, changes in says.items():
-            item = self.item(id)
-            known = {name: getattr(item, name) for name in changes if getattr(item, name)}
-            other = [f"{name} {old} becomes {changes[name]}" for name, old in known.items() if changes[name] != old]
-            if other:
-                texts.append(f"{item.name}: {', '.join(other)}")
-        return texts
-
-    def assign_splits(self, seed: int = 0, val: float = 0.2, test: float = 0.0, keep: bool = False) -> None:
-        """Share slides out to train, val and test at random, keeping all slides of a patient together.
-
-        Parameters
-        ----------
-        keep : slides that have a split keep it; others of the same patient get it too.
-        """
-        items = self.items()
-        known = {item.patient: item.split for item in items if keep and item.patient and item.split}
-        open_ = [item for item in items if not (keep and item.split)]
-        shares = {item.id: known[item.patient] for item in open_ if item.patient in known}
-        shares |= shared_out([item for item in open_ if item.id not in shares], seed, val, test)
-        with self._database.transaction():
-            for id, split in shares.items():
-                self._execute("UPDATE item SET split = ? WHERE id = ?", (split, id))
-        self.changed.emit("items")
-
     # ---- labels and classes -----------------------------------------------------------------------------------------
 
-    def _label_path(self, id: str) -> Path:
-        return self.folder / "labels" / f"{id}.labels"
-
     def has_labels(self, item: Item) -> bool:
-        return self._label_path(item.id).exists()
+        return self.label_path(item.id).exists()
 
     def labels(self, item: Item) -> LabelStore:
         """Return the slide's label store, open for writing; one per item and process, closed with the workspace."""
         with self._database.lock:
             store = self._stores.get(item.id)
             if store is None:
-                store = LabelStore.open_or_create(self._label_path(item.id), item.width, item.height)
+                store = LabelStore.open_or_create(self.label_path(item.id), item.width, item.height)
                 store.protected = locked_values(self.classes)
                 self._stores[item.id] = store
             return store
 
     def labels_to_read(self, item: Item) -> LabelStore:
         """Return the slide's labels for reading alone (another window writes them); whoever asks closes them."""
-        return LabelStore.open(self._label_path(item.id), readonly=True)
+        return LabelStore.open(self.label_path(item.id), readonly=True)
 
     def flush(self) -> None:
         """Wait until all that was painted is on disk: another process is about to read it."""
@@ -358,9 +231,12 @@ class Workspace:
         if not self.has_labels(item):
             share = 0.0
         else:
-            share = sum(self.labels(item).areas().values()) / (item.width * item.height)
-        if share != item.marked:
+            share = sum(counted_areas(self.labels(item)).values()) / (item.width * item.height)
+        changed = share != item.marked
+        if changed:
             self.update(id, marked=share)
+        if self.follow_labels(item.model_copy(update={"marked": share})):
+            self.changed.emit("items")
         return share
 
     @property
@@ -427,26 +303,6 @@ class Workspace:
         found = (self.folder / "heatmaps").glob(f"*/{item.id}.heat")
         return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
-    def set_score(self, item_id: str, run: str, values: dict[str, Any]) -> None:
-        """Keep a slide's score (`SlideScore.plain()`, where "score" may be None) as given by a run."""
-        self._execute(
-            "INSERT OR REPLACE INTO score VALUES(?, ?, ?, ?, ?)",
-            (run, item_id, values["score"], json.dumps(values), time.time()),
-        )
-        self.changed.emit("scores")
-
-    def scores(self, run: str | None = None) -> list[dict[str, Any]]:
-        """Return the slides' scores, highest first, those without one last: of `run`, or (None) the latest of each slide."""
-        rows = self._select("SELECT run, item, score, json, time FROM score ORDER BY time")
-        latest: dict[str, dict[str, Any]] = {}
-        for name, item, score, text, when in rows:
-            if run is None or name == run:
-                latest[item] = {**json.loads(text), "run": name, "item": item, "score": score, "time": when}
-        # no score (a slide without tissue) comes last
-        return sorted(
-            latest.values(), key=lambda entry: -1.0 if entry["score"] is None else entry["score"], reverse=True
-        )
-
     def setting(self, key: str, default: Any = None) -> Any:
         rows = self._select("SELECT value FROM setting WHERE key = ?", (f"user.{key}",))
         return json.loads(rows[0][0]) if rows else default
@@ -464,16 +320,6 @@ class Workspace:
         if path.is_relative_to(self.folder.parent):
             return (Path("..") / path.relative_to(self.folder.parent)).as_posix()
         return str(path)
-
-    def _select(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
-        return self._database.select(statement, values)
-
-    def _execute(self, statement: str, values: Sequence[Any] = ()) -> None:
-        self._database.execute(statement, values)
-
-
-def _item(row: Sequence[Any]) -> Item:
-    return Item(**dict(zip(COLUMNS.split(", "), row)))
 
 
 def _slide_files(paths: Iterable[Path]) -> list[Path]:

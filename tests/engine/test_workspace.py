@@ -169,7 +169,7 @@ def test_words_of_a_table_that_mean_nothing_are_told(workspace, tmp_path, mark):
     rows = [
         "patient,slide,split,label",
         "p,a,training,metastasis",
-        "p,b,dev,healthy",
+        "r,b,dev,healthy",
         "q,c,test,perhaps",
         "q,d,,0.0",
         ",e,,",
@@ -177,7 +177,7 @@ def test_words_of_a_table_that_mean_nothing_are_told(workspace, tmp_path, mark):
     (tmp_path / "t.csv").write_text("\n".join(rows).replace(",", mark))
     count, unknown = workspace.import_labels_csv(tmp_path / "t.csv")
     assert [(i.label, i.split, i.patient) for i in workspace.items()] == [
-        ("positive", "train", "p"), ("negative", "val", "p"), (None, "test", "q"), ("negative", None, "q"), (None, None, None),
+        ("positive", "train", "p"), ("negative", "val", "r"), (None, "test", "q"), ("negative", "test", "q"), (None, None, None),
     ]  # fmt: skip
     assert (count, unknown) == (4, ["q, c, test, perhaps ('perhaps' is not known)", ", e (it says nothing)"])
 
