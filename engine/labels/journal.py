@@ -1,4 +1,4 @@
-"""What one label operation is, and how it is written down: vectors in level-0 pixels, never pixels."""
+"""What one label operation is, and how it is written down: vectors in level-0 pixels, or runs of pixels, compressed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 from ..tiles import TILE
 from .marks import Change, Mark
 from .raster import Polygons, Shape, Stroke
+from .runs import Runs
 
 Rings = Sequence[np.ndarray]
 PENDING, APPLIED, UNDONE = 0, 1, 2
@@ -36,7 +37,7 @@ class Operation:
     Attributes
     ----------
     id, group : operations of one group that follow each other are undone together.
-    kind : "stroke", "polygons" or "marks".
+    kind : "stroke", "polygons", "pixels" or "marks".
     items : (shape, label) in the order in which they are painted; label 0 erases.
     protected : label values whose pixels stay as they are.
     text : what the undo menu shows.
@@ -110,9 +111,10 @@ class Operation:
             pixels[mask if self.free is None else mask & self.free[pixels]] = label
 
     def pack(self) -> bytes:
-        """Return the geometry as bytes: a JSON head and float64 coordinates, compressed."""
+        """Return the geometry as bytes: a JSON head, float64 coordinates, then runs of pixels, compressed."""
         head: list[dict[str, object]] = []
         arrays: list[np.ndarray] = []
+        runs: list[bytes] = []
         for shape, label in self.items:
             if isinstance(shape, Stroke):
                 head.append({"label": label, "radius": shape.radius, "n": len(shape.points)})
@@ -121,19 +123,28 @@ class Operation:
                 polygons = [{"rule": rule, "n": [len(ring) for ring in rings]} for rings, rule in shape.items]
                 head.append({"label": label, "polygons": polygons})
                 arrays += [ring for rings, _ in shape.items for ring in rings]
+            elif isinstance(shape, Runs):
+                head.append({"label": label, "runs": len(shape)})
+                runs.append(shape.pack())
+            else:
+                raise TypeError(f"{type(shape).__name__} cannot be journalled.")
         if self.marks:
             plain = [[mark and mark.plain() for mark in change] for change in self.marks]
             head.append({"marks": plain})
         text = json.dumps(head).encode()
         numbers = np.concatenate(arrays).astype("<f8").tobytes() if arrays else b""
-        return bytes(imagecodecs.zstd_encode(len(text).to_bytes(4, "little") + text + numbers, level=3))
+        return bytes(
+            imagecodecs.zstd_encode(len(text).to_bytes(4, "little") + text + numbers + b"".join(runs), level=3)
+        )
 
     @classmethod
     def unpack(cls, id: int, group: int, kind: str, data: bytes, protected: bytes, text: str) -> Operation:
         """The reverse of `pack`, with the operation's other columns."""
-        raw = imagecodecs.zstd_decode(data)
+        raw = bytes(imagecodecs.zstd_decode(data))
         size = int.from_bytes(raw[:4], "little")
-        points = np.frombuffer(raw, "<f8", offset=4 + size).reshape(-1, 2)
+        head = json.loads(raw[4 : 4 + size])
+        place = len(raw) - 12 * sum(entry.get("runs", 0) for entry in head)  # where the coordinates end
+        points = np.frombuffer(raw[4 + size : place], "<f8").reshape(-1, 2)
         used = 0
 
         def take(count: int) -> np.ndarray:
@@ -143,8 +154,11 @@ class Operation:
 
         items: list[tuple[Shape, int]] = []
         marks: list[Change] = []
-        for entry in json.loads(raw[4 : 4 + size]):
-            if "marks" in entry:
+        for entry in head:
+            if "runs" in entry:
+                items.append((Runs.unpack(raw[place : place + 12 * entry["runs"]]), entry["label"]))
+                place += 12 * entry["runs"]
+            elif "marks" in entry:
                 marks += [(_mark(before), _mark(after)) for before, after in entry["marks"]]
             elif "radius" in entry:
                 items.append((Stroke(take(entry["n"]), entry["radius"]), entry["label"]))

@@ -135,11 +135,11 @@ class Stroke:
             return EMPTY
         if count.sum() > _MOST and rows > 1:
             return _halves(self, y, rows, step, within)
-        index, row = _ragged(first[which].astype(np.int64), count)
+        index, row = ragged(first[which].astype(np.int64), count)
         index = which[index]
         start, end = self._columns(self._a[index], self._b[index], y + row * step + 0.5)
         keep = end > start
-        return _union(row[keep], start[keep], end[keep])
+        return union(row[keep], start[keep], end[keep])
 
     def _columns(self, a: np.ndarray, b: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """First and one past the last pixel of each segment's capsule on the row whose centre is at y = `centre`."""
@@ -230,7 +230,7 @@ class Polygons:
         counts = count[which].astype(np.int64)
         if counts.sum() > _MOST and rows > 1:
             return _halves(self, y, rows, step, within)
-        index, row = _ragged(first[which].astype(np.int64), counts)
+        index, row = ragged(first[which].astype(np.int64), counts)
         index = which[index]
         top = y0[index]
         # product before quotient: exact where the crossing is a pixel centre
@@ -247,17 +247,17 @@ class Polygons:
         nonzero = np.array([rule == "nonzero" for _, rule in self.items])[line // rows]
         inside = np.where(nonzero, winding != 0, odd)[:-1]
         keep = inside & (line[1:] == line[:-1]) & (column[1:] > column[:-1])
-        return _union(line[:-1][keep] % rows, column[:-1][keep], column[1:][keep])
+        return union(line[:-1][keep] % rows, column[:-1][keep], column[1:][keep])
 
 
-def _ragged(first: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def ragged(first: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(i, value): for each i the values first[i], first[i] + 1, ..., count[i] of them."""
     index = np.repeat(np.arange(len(count)), count)
     offset = np.arange(len(index)) - np.repeat(np.cumsum(count) - count, count)
     return index, first[index] + offset
 
 
-def _union(row: np.ndarray, start: np.ndarray, end: np.ndarray) -> Spans:
+def union(row: np.ndarray, start: np.ndarray, end: np.ndarray) -> Spans:
     """Sort runs and join those that overlap or touch."""
     if not len(row):
         return EMPTY

@@ -8,7 +8,6 @@ that were journalled but not applied when the process died are applied when the 
 from __future__ import annotations
 
 import atexit
-import hashlib
 import sqlite3
 import weakref
 from collections.abc import Iterable, Sequence
@@ -19,17 +18,20 @@ import numpy as np
 from psygnal import Signal
 
 from ..errors import LabelError
-from ..files import remove_companions, replacing
 from ..tiles import SCHEMA, TILE, Blobs, Key, TilePyramid, unpack
-from . import journal, marks
+from . import content, journal, marks
 from .journal import Operation, Rings, Step
 from .lock import WriterLock
 from .marks import Change, Marked
-from .raster import Polygons, Shape, Stroke
+from .pen import tapered
+from .raster import Polygons, Shape
+from .runs import Runs
 from .writer import Task, Writer
 
 MIN_RADIUS = 0.5
 FARTHEST = 1e8  # level-0 pixels: beyond it the centre of a pixel would not be told from its edge
+NOTHING: frozenset[int] = frozenset()
+EVERY = frozenset(range(256))
 _OVERLAYS = 64
 _SHOWN = 20_000  # vertices up to which a queued edit is painted for whoever looks; larger imports show when applied
 
@@ -112,27 +114,44 @@ class LabelStore(Marked, TilePyramid):
     # ---- edits ----------------------------------------------------------------------------------------------------
 
     def stroke(
-        self, points: np.ndarray, radius: float, label: int, *, group: int | None = None, text: str = "Brush"
+        self,
+        points: np.ndarray,
+        radius: float | np.ndarray,
+        label: int,
+        *,
+        group: int | None = None,
+        text: str = "Brush",
+        keep: frozenset[int] = NOTHING,
     ) -> int:
         """Paint all pixels whose centre lies within `radius` of a polyline; return the operation's id.
 
         Parameters
         ----------
         points : (N, 2) x and y in level-0 pixels, N >= 1.
-        radius : level-0 pixels, at least 0.5.
+        radius : level-0 pixels, at least 0.5; or (N,) the radius at each point, between which it changes evenly.
         label : 0 erases.
         group : from `new_group`; operations of one group that follow each other are one undo step.
+        keep : label values that this edit does not change, besides the `protected` ones.
         """
         points = np.array(points, np.float64).reshape(-1, 2)
-        if not len(points) or not _sane(points) or not 0 <= radius <= FARTHEST:
+        radii = np.broadcast_to(np.asarray(radius, np.float64), len(points))
+        if not len(points) or not _sane(points) or not ((radii >= 0) & (radii <= FARTHEST)).all():
             raise LabelError("A stroke needs at least one point with finite coordinates, and a finite radius.")
-        return self._submit("stroke", [(Stroke(points, max(radius, MIN_RADIUS)), label)], group, text)
+        pieces = tapered(points, np.maximum(radii, MIN_RADIUS))
+        return self._submit("stroke", [(piece, label) for piece in pieces], group, text, keep=keep)
 
     def polygon(
-        self, rings: Rings, label: int, *, rule: str = "evenodd", group: int | None = None, text: str = "Polygon"
+        self,
+        rings: Rings,
+        label: int,
+        *,
+        rule: str = "evenodd",
+        group: int | None = None,
+        text: str = "Polygon",
+        keep: frozenset[int] = NOTHING,
     ) -> int:
         """Paint all pixels whose centre lies inside the rings ((N, 2) each) by the fill rule "evenodd" or "nonzero"."""
-        return self._submit("polygons", [(_polygons([rings], rule), label)], group, text)
+        return self._submit("polygons", [(_polygons([rings], rule), label)], group, text, keep=keep)
 
     def polygons(
         self,
@@ -151,6 +170,29 @@ class LabelStore(Marked, TilePyramid):
         if not runs:
             raise LabelError("There is nothing to paint.")
         return self._submit("polygons", [(_polygons(many, rule), label) for many, label in runs], group, text)
+
+    def pixels(
+        self,
+        items: Iterable[tuple[Runs, int]],
+        *,
+        text: str,
+        group: int | None = None,
+        only: Iterable[int] | None = None,
+        keep: frozenset[int] = NOTHING,
+    ) -> int:
+        """Paint regions given pixel by pixel, in order.
+
+        Parameters
+        ----------
+        only : label values that may be changed (0 = unlabelled pixels), None for all but the `protected` ones.
+        keep : as in `stroke`.
+        """
+        shapes: list[tuple[Shape, int]] = [(runs, label) for runs, label in items if len(runs)]
+        if not shapes:
+            raise LabelError("There is nothing to paint.")
+        if only is not None:
+            keep = keep | EVERY.difference(only)
+        return self._submit("pixels", shapes, group, text, keep=keep)
 
     def new_group(self) -> int:
         """Return a number that ties the operations given it to one undo step."""
@@ -183,7 +225,13 @@ class LabelStore(Marked, TilePyramid):
         return self._undone[-1].text if self._undone else ""
 
     def _submit(
-        self, kind: str, items: list[tuple[Shape, int]], group: int | None, text: str, changes: Sequence[Change] = ()
+        self,
+        kind: str,
+        items: list[tuple[Shape, int]],
+        group: int | None,
+        text: str,
+        changes: Sequence[Change] = (),
+        keep: frozenset[int] = NOTHING,
     ) -> int:
         writer = self._writable()
         if any(not 0 <= label <= 255 for _, label in items):
@@ -192,7 +240,7 @@ class LabelStore(Marked, TilePyramid):
             id = self._next
             self._next += 1
             group = id if group is None else group
-            operation = Operation(id, group, kind, items, frozenset(self.protected), text, list(changes))
+            operation = Operation(id, group, kind, items, frozenset(self.protected) | keep, text, list(changes))
             if changes:
                 self._mark_changes[id] = operation.marks
                 self._apply(changes)
@@ -317,83 +365,15 @@ class LabelStore(Marked, TilePyramid):
 
     def bounds(self) -> tuple[int, int, int, int] | None:
         """Return (x, y, width, height) of all labelled pixels, None when there are none."""
-        self.flush()
-        left = top = 1 << 62
-        right = bottom = 0
-        for row, column in self.keys(0):
-            # only tiles that reach beyond what is known so far have to be looked at
-            x, y = column * TILE, row * TILE
-            if x >= left and y >= top and x + TILE <= right and y + TILE <= bottom:
-                continue
-            tile = self.tile(0, row, column)
-            if tile is None or not tile.any():
-                continue
-            ys, xs = np.flatnonzero(tile.any(1)), np.flatnonzero(tile.any(0))
-            left, right = min(left, x + int(xs[0])), max(right, x + int(xs[-1]) + 1)
-            top, bottom = min(top, y + int(ys[0])), max(bottom, y + int(ys[-1]) + 1)
-        return (left, top, right - left, bottom - top) if right else None
+        return content.bounds(self)
 
     def content_hash(self) -> str:
         """Return a hash of what counts, label pixels and region of interest alone: the same however they came about."""
-        self.flush()
-        digest = hashlib.sha256(f"{self.width}x{self.height}".encode())
-        region = self.roi()
-        if region is not None:
-            digest.update(f"roi {region.digest()}".encode())
-        for row, column in self.keys(0):
-            value = self.uniform(0, row, column)
-            if value is None:
-                tile = self.tile(0, row, column)
-                first = 0 if tile is None else int(tile[0, 0])
-                value = first if tile is None or (tile == first).all() else None
-            if value != 0:
-                digest.update(f"/{row},{column}:".encode())
-                digest.update(str(value).encode() if value is not None else self._bytes(row, column))
-        return digest.hexdigest()
-
-    def _bytes(self, row: int, column: int) -> bytes:
-        tile = self.tile(0, row, column)
-        return b"" if tile is None else tile.tobytes()
+        return content.content_hash(self)
 
     def snapshot(self, path: Path) -> str:
         """Write a frozen copy without history to `path`, whole or not at all; return its `content_hash`."""
-        self.flush()
-        path = Path(path)
-        try:
-            with replacing(path) as temporary:
-                temporary.unlink()
-                self._make(temporary, self.width, self.height, self.base, self.reduce, self.meta)
-                waiting = self._copy(temporary)
-                if waiting:  # the process that writes died, or is still rasterising: the copy does that itself
-                    with LabelStore.open(temporary) as copy:
-                        copy.flush()
-                connection = sqlite3.connect(temporary, isolation_level=None)
-                try:
-                    connection.executescript("DELETE FROM op; DELETE FROM old; PRAGMA journal_mode = DELETE;")
-                finally:
-                    connection.close()
-                remove_companions(path)
-        except sqlite3.Error as error:
-            raise LabelError(f"{path} cannot be written: {error}.") from None
-        with LabelStore.open(path, readonly=True) as copy:
-            return copy.content_hash()
-
-    def _copy(self, path: Path) -> int:
-        """Copy tiles and what waits to be applied, all of one moment, into an empty store; number of those that wait."""
-        connection = sqlite3.connect(path, isolation_level=None)
-        try:
-            connection.execute("ATTACH DATABASE ? AS source", (str(self.path),))
-            connection.execute("BEGIN")
-            tables = [("tile", ""), ("area", ""), ("op", f" WHERE state = {journal.PENDING}")]
-            if marks.has_table(connection, "source"):
-                tables.append(("mark", ""))
-            for table, where in tables:
-                connection.execute(f"INSERT INTO main.{table} SELECT * FROM source.{table}{where}")
-            count = connection.execute("SELECT count(*) FROM main.op").fetchone()[0]
-            connection.execute("COMMIT")
-            return count
-        finally:
-            connection.close()
+        return content.write_snapshot(self, path)
 
     # ---- saving ---------------------------------------------------------------------------------------------------
 
