@@ -1,5 +1,7 @@
 """What is painted on the slides of a workspace: of each slide the roles of the classes that occur in its labels.
 
+Where a slide has regions of interest, only what is painted inside them counts.
+
 A training panel tells from it what there is to learn from, before a training is started. Reads the label files alone, so it
 may run in a background thread while another store writes.
 """
@@ -12,6 +14,7 @@ from pathlib import Path
 
 from .errors import LabelError
 from .labels.classes import LabelClass
+from .labels.roi import counted_areas
 from .labels.store import LabelStore
 
 Signature = tuple[tuple[int, int], ...]
@@ -46,7 +49,7 @@ class MarkedRoles:
         if known is None or known[0] != signature:
             try:
                 with closing(LabelStore.open(path, readonly=True)) as store:
-                    values = frozenset(value for value, area in store.areas().items() if value and area)
+                    values = frozenset(value for value, area in counted_areas(store).items() if value and area)
             except LabelError:  # a damaged file is said where it is opened
                 values = frozenset()
             known = self._known[id] = signature, values
