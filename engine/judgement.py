@@ -26,7 +26,8 @@ NAMED = 5
 class ScoreRow:
     """One slide: what is known about it and what the network says.
 
-    `score` is None before it was predicted, and where there was nothing to score: then `source` says why.
+    `score` is None before it was predicted, and where there was nothing to score: then `source` says why. `state` is
+    that of its newest prediction ("waiting", "running", "done", "stopped", "failed"), `error` why it failed.
     """
 
     item: str
@@ -37,6 +38,8 @@ class ScoreRow:
     source: str = ""
     area: float | None = None
     skipped: int = 0
+    state: str = ""
+    error: str = ""
 
     def order(self) -> float:
         """Sort by this, largest first: scores, then slides with nothing to score, then those not predicted yet."""

@@ -8,21 +8,24 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QHBoxLayout,
+    QMenu,
     QProgressBar,
     QPushButton,
     QSizePolicy,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
+from ..engine.batch import read_states
 from ..engine.devices import list_devices
 from ..engine.errors import OpsinError
-from ..engine.jobs import Job, JobSpec
+from ..engine.jobs import Job, JobSpec, Only
 from ..engine.method import get_method, method_names
 from ..engine.replay import run_name
 from ..engine.verbs import CHECKPOINT
 from .background import Relay
-from .buttons import Disclosure
+from .buttons import Disclosure, IconButton
 from .editors import QuietComboBox, combo_grid
 from .forms import SettingsForm
 from .run_card import time_left
@@ -40,10 +43,14 @@ class PredictBox(QWidget):
     -------
     run_changed : another network was chosen.
     selected_wanted : the slides selected elsewhere are to be predicted.
+    folder_wanted : a folder of slides is to be added and predicted.
+    states_changed : `states` says something else.
     """
 
     run_changed = Signal()
     selected_wanted = Signal()
+    folder_wanted = Signal()
+    states_changed = Signal()
 
     def __init__(self, jobs: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -56,6 +63,8 @@ class PredictBox(QWidget):
         self._job: Job | None = None
         self._taken: dict[str, int] = {}
         self._maps: dict[tuple[str, str], str] = {}
+        self.states: dict[str, tuple[str, str]] = {}
+        """State (as `engine.batch` has them, and "waiting") and error of each slide, by id, of the current network."""
         self._build()
         self._relay = Relay(self._on_added, jobs.added, parent=self)
 
@@ -75,6 +84,17 @@ class PredictBox(QWidget):
         self.predict_all = QPushButton("All")
         self.predict_all.setToolTip("Predict all slides of the workspace, the open one first")
         self.predict_all.clicked.connect(lambda: self.predict(None))
+        self.more = IconButton("more", "Predict slides without a result, those that failed, or a folder")
+        self.more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self)
+        self.predict_missing = menu.addAction("Slides without a result", lambda: self.predict(None, "missing"))
+        self.predict_missing.setToolTip("Those done with this network and these settings stay as they are")
+        self.predict_failed = menu.addAction("Slides that failed", self.try_again)
+        menu.addSeparator()
+        menu.addAction("A folder of slides…", self.folder_wanted)
+        menu.setToolTipsVisible(True)
+        menu.aboutToShow.connect(self._name_failed)
+        self.more.setMenu(menu)
         self.predict_selected = QPushButton("Selected")
         self.predict_selected.setToolTip("Predict the slides that are selected in the table below")
         self.predict_selected.clicked.connect(self.selected_wanted)
@@ -82,6 +102,7 @@ class PredictBox(QWidget):
         for button in (self.predict_this, self.predict_all, self.predict_selected):
             self._tips[button.text()] = button.toolTip()
             row_.addWidget(button)
+        row_.addWidget(self.more)
         row_.addStretch(1)
         column.addLayout(row_)
         self.settings_toggle = Disclosure("Settings")
@@ -98,7 +119,10 @@ class PredictBox(QWidget):
         self.progress_text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.stop = QPushButton("Stop")
         self.stop.clicked.connect(lambda: self._job and self._job.stop())
+        self.pause = QPushButton("Pause")
+        self.pause.clicked.connect(self._pause)
         upper.addWidget(self.progress_text, 1)
+        upper.addWidget(self.pause)
         upper.addWidget(self.stop)
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
@@ -109,6 +133,17 @@ class PredictBox(QWidget):
         column.addWidget(self.progress)
         self.problem = ErrorLabel()
         column.addWidget(self.problem)
+        self.failures = QWidget()
+        line = QHBoxLayout(self.failures)
+        line.setContentsMargins(0, 0, 0, 0)
+        self.failures_text = MutedLabel(wrap=True)
+        self.again = QPushButton("Try again")
+        self.again.setToolTip("Predict only the slides that failed")
+        self.again.clicked.connect(self.try_again)
+        line.addWidget(self.failures_text, 1)
+        line.addWidget(self.again, 0, Qt.AlignmentFlag.AlignTop)
+        self.failures.hide()
+        column.addWidget(self.failures)
 
     def refresh_runs(self, chosen: str = "") -> None:
         """Read again which networks there are; `chosen` (a run's folder or a checkpoint file) becomes the current one."""
@@ -149,23 +184,91 @@ class PredictBox(QWidget):
             self.form = SettingsForm(get_method(method).Options)
             self.form.setVisible(self.settings_toggle.isChecked())
             self._form_place.addWidget(self.form)
+        self._read_states()
         self.run_changed.emit()
+
+    # ---- the state of each slide --------------------------------------------------------------------------
+
+    def _read_states(self) -> None:
+        """Read how the predictions of the current network ended; what is under way says more."""
+        self.states = {}
+        if self.workspace is not None and self.run_id:
+            known = read_states(self.workspace.folder / "heatmaps" / self.run_id)
+            self.states = {
+                id: ("stopped" if record["state"] == "running" else record["state"], record.get("error", ""))
+                for id, record in known.items()
+            }
+        for job in self.jobs.jobs:
+            if self._is_current(job):
+                self._take_states(job)
+        self._show_failures()
+
+    def _is_current(self, job: Job) -> bool:
+        return job.spec.verb == "predict" and Path(job.spec.arguments.get("output") or "").name == self.run_id
+
+    def _take_states(self, job: Job) -> None:
+        for entry in job.spec.arguments["inputs"]:
+            id = entry.get("id") if isinstance(entry, dict) else None
+            if id is None:
+                continue
+            said = job.items.get(id)
+            if said is not None:
+                if said["state"] != "kept":
+                    state = "stopped" if said["state"] == "running" and job.final else said["state"]
+                    self.states[id] = (state, said.get("error", ""))
+            elif not job.final and job.spec.arguments.get("only", "all") == "all":
+                self.states[id] = ("waiting", "")
+            elif self.states.get(id, ("",))[0] == "waiting":
+                del self.states[id]
+
+    def failed(self) -> list[str]:
+        """Return the ids of the slides that the current network could not predict."""
+        known = {item.id for item in self.workspace.items()} if self.workspace is not None else set()
+        return [id for id, (state, _) in self.states.items() if state == "failed" and id in known]
+
+    def try_again(self) -> None:
+        """Predict the slides that failed, and nothing else."""
+        ids = self.failed()
+        if ids:
+            self.predict(ids)
+
+    def _name_failed(self) -> None:
+        count = len(self.failed())
+        self.predict_failed.setEnabled(count > 0)
+        self.predict_failed.setText(f"Slides that failed ({count})" if count else "Slides that failed")
+
+    def _show_failures(self) -> None:
+        ids = self.failed()
+        self.failures.setVisible(bool(ids))
+        if ids:
+            one = self.states[ids[0]][1]
+            words = one if len(ids) == 1 else f"{len(ids)} slides could not be predicted. First: {one}"
+            self.failures_text.setText(words)
+            self.failures_text.setToolTip("\n".join(self.states[id][1] for id in ids[:20]))
+
+    def _pause(self) -> None:
+        if self._job is None:
+            return
+        if self._job.state in ("paused", "pausing"):
+            self._job.resume()
+        else:
+            self._job.pause()
 
     def _show_settings(self, shown: bool) -> None:
         if self.form is not None:
             self.form.setVisible(shown)
 
-    def predict(self, items: list[str] | None) -> Job | None:
-        """Predict the slides with these ids (None: all, the open one first)."""
+    def predict(self, items: list[str] | None, only: Only = "all") -> Job | None:
+        """Predict the slides with these ids (None: all, the open one first); of them `only` what is asked for."""
         self.problem.say("")
         try:
-            job = self.jobs.submit(self.make_spec(items))
+            job = self.jobs.submit(self.make_spec(items, only))
         except OpsinError as error:
             self.problem.say(str(error))
             return None
         return job
 
-    def make_spec(self, items: list[str] | None) -> JobSpec:
+    def make_spec(self, items: list[str] | None, only: Only = "all") -> JobSpec:
         """Return the job that predicts these slides.
 
         Raises
@@ -195,14 +298,24 @@ class PredictBox(QWidget):
             "inputs": inputs,
             "output": str(self.workspace.folder / "heatmaps" / self.run_id),
             "options": changed,
+            "only": only,
         }
         title = known[ids[0]].name if len(ids) == 1 else f"{len(ids)} slides"
+        if only == "missing":
+            title = "slides without a result"
         return JobSpec("predict", self._method, arguments, self.device.currentData() or "auto", f"Predict {title}")
 
     def _on_added(self, job: Job) -> None:
         Relay(lambda what: self._on_job(job, what), job.changed, parent=self)
         if job.spec.verb == "predict":
             self._show(job)
+            self._follow_states(job)
+
+    def _follow_states(self, job: Job) -> None:
+        if self._is_current(job):
+            self._take_states(job)
+            self._show_failures()
+            self.states_changed.emit()
 
     def _on_job(self, job: Job, what: set[str]) -> None:
         if job.spec.verb == "train":
@@ -216,6 +329,8 @@ class PredictBox(QWidget):
             self._take_results(job)
         if what & {"state", "progress", "phase"}:
             self._show(job)
+        if what & {"state", "item"}:
+            self._follow_states(job)
 
     def _take_results(self, job: Job) -> None:
         """Keep the scores that came in; the workspace tells the table."""
@@ -255,7 +370,14 @@ class PredictBox(QWidget):
             words = job.phase[:1].upper() + job.phase[1:]
             if len(job.plan) > 1 and 0 <= job.step < len(job.plan):
                 words += f" ({job.step + 1} of {len(job.plan)})"
-        left = time_left(job)
+        if job.state in ("paused", "pausing"):
+            words = f"{words}, {'paused' if job.state == 'paused' else 'pausing after this batch'}"
+        left = time_left(job) if job.state == "running" else ""
+        self.pause.setVisible(job.state in ("running", "pausing", "paused"))
+        self.pause.setText("Resume" if job.state in ("pausing", "paused") else "Pause")
+        self.pause.setToolTip(
+            "Go on" if job.state in ("pausing", "paused") else "Rest after the batch at work; nothing is lost"
+        )
         self.progress_text.setText(words + (f", {left}" if left else ""))
         self.progress_text.setToolTip(self.progress_text.text())
         self.stop.setText("Remove" if job.state == "queued" else "Stop")

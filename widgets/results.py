@@ -51,9 +51,11 @@ class ResultsPanel(QWidget):
     Signals
     -------
     open_requested(str) : the user wants to see the slide with this id.
+    folder_requested : a folder of slides is to be added and predicted.
     """
 
     open_requested = Signal(str)
+    folder_requested = Signal()
 
     def __init__(
         self,
@@ -88,6 +90,8 @@ class ResultsPanel(QWidget):
         self.predictor = PredictBox(self.jobs)
         self.predictor.run_changed.connect(self._run_changed)
         self.predictor.selected_wanted.connect(lambda: self.predict(self.table.selected_items()))
+        self.predictor.folder_wanted.connect(self.folder_requested)
+        self.predictor.states_changed.connect(self.refresh)
         column.addWidget(self.predictor)
         column.addSpacing(4)
         self.map = MapBox()
@@ -267,6 +271,7 @@ class ResultsPanel(QWidget):
             )
             for item in self.workspace.items():
                 found = scores.get(item.id, {})
+                state, error = self.predictor.states.get(item.id, ("", ""))
                 rows.append(
                     ScoreRow(
                         item.id,
@@ -277,6 +282,8 @@ class ResultsPanel(QWidget):
                         found.get("source", ""),
                         found.get("area"),
                         found.get("skipped", 0),
+                        state,
+                        error,
                     )
                 )
         chosen = set(self.table.selected_items())

@@ -21,6 +21,8 @@ from .tables import RowsModel
 from .theme import colors, px, text_scale, theme_changed
 
 COLUMNS = ("Slide", "Score", "Label", "Verdict", "Split", "Scored by")
+STATE_WORDS = {"waiting": "waiting", "running": "at work", "failed": "failed"}
+"""What stands in the place of a score while a new one is made, or could not be made."""
 SORT = Qt.ItemDataRole.UserRole
 SPLIT_FROM, SOURCE_FROM = 440, 560
 """Widths in px at text size 100 % from which there is room for these columns; the tooltip of a row has them always."""
@@ -44,6 +46,9 @@ class ScoreModel(RowsModel):
             return self._text(row, column)
         if role == SORT:
             return row.order() if column == "Score" else self._text(row, column).lower()
+        if role == Qt.ItemDataRole.ForegroundRole and column == "Score" and row.state in STATE_WORDS:
+            c = colors()
+            return QBrush(QColor(c.error if row.state == "failed" else c.muted))
         if role == Qt.ItemDataRole.ForegroundRole and column == "Verdict":
             c = colors()
             return QBrush(QColor(c.error if row.verdict(self.threshold) == "wrong" else c.negative))
@@ -53,6 +58,8 @@ class ScoreModel(RowsModel):
 
     def _text(self, row: ScoreRow, column: str) -> str:
         if column == "Score":
+            if row.state in STATE_WORDS:
+                return STATE_WORDS[row.state]
             return f"{row.score:.3f}" if row.score is not None else "n/a" if row.source else ""
         if column == "Verdict":
             return row.verdict(self.threshold)
@@ -65,6 +72,10 @@ class ScoreModel(RowsModel):
 
     def _tip(self, row: ScoreRow) -> str:
         parts = [row.name, SPLIT_TEXT[row.split]]
+        if row.state == "failed":
+            parts.append(row.error)
+        elif row.state == "stopped" and row.score is None:
+            parts.append("Its prediction was stopped")
         if row.source:
             parts.append(f"Scored by the {row.source}" if row.score is not None else f"No score: {row.source}")
         if row.area is not None:
@@ -80,6 +91,8 @@ class ScoreDelegate(QStyledItemDelegate):
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Any) -> None:
         super().paint(painter, option, index)
         score = index.data(SORT)
+        if index.data() in STATE_WORDS.values():
+            return
         if not isinstance(score, float) or score < 0:
             return
         c = colors()
