@@ -69,7 +69,7 @@ def dividing(slides: Sequence[Slide], changes: Mapping[str, Mapping[str, Any]]) 
     left = dict(changes)
     found: dict[str, str] = {}
     while True:
-        more = {}
+        more: dict[str, str] = {}
         for patient, group in _groups(slides, left).items():
             splits = {left.get(slide.id, {}).get("split", slide.split) for slide in group} - {None}
             if len(splits) > 1:

@@ -15,16 +15,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import imagecodecs
 import numpy as np
 
-from .errors import LabelError
+from .errors import DamagedError, LabelError, OpsinError
 from .files import remove_companions, replacing
+from .schema import Steps, upgrade, version_of
 
 TILE = 512
-FORMAT = 1
 LARGEST = 4_194_304  # pixels of a side: 8,192 tiles
 DECODED = 256  # tiles kept decoded: 64 MB
 SMALL = 4096  # bytes up to which a packed tile stays in memory; larger ones are fetched from the file when looked at
@@ -83,6 +83,9 @@ class TilePyramid:
 
     kind = "tiles"
     schema = SCHEMA
+    version: ClassVar[int] = 1
+    """Of the schema (see `schema.upgrade`); also written into `meta` as "format", at which older versions look."""
+    steps: ClassVar[Steps] = {}
 
     def __init__(self, path: Path, readonly: bool) -> None:
         self.path = Path(path)
@@ -98,8 +101,10 @@ class TilePyramid:
             facts = dict(self._reader.execute("SELECT key, value FROM meta"))
             if facts.get("kind") != self.kind:
                 raise LabelError(f"{path} holds {facts.get('kind')}, not {self.kind}; choose another file.")
-            if int(facts["format"]) > FORMAT:
+            if max(int(facts["format"]), version_of(self._reader)) > self.version:
                 raise LabelError(f"{path} was written by a newer Opsin; update Opsin to open it.")
+            if not readonly:
+                upgrade(self._connection, self.path, self.version, self.steps)
             self.width, self.height, self.base = (int(facts[name]) for name in ("width", "height", "base"))
             self.reduce: str = facts["reduce"]
             self.meta: dict[str, Any] = json.loads(facts["meta"])
@@ -111,8 +116,10 @@ class TilePyramid:
                 self._packed = self._index()
         except (sqlite3.Error, KeyError, ValueError, TypeError) as error:
             self._disconnect()
-            raise LabelError(f"{path} is damaged or no {self.kind} file ({error}); restore it from a backup.") from None
-        except LabelError:
+            raise DamagedError(
+                f"{path} is damaged or no {self.kind} file ({error}); restore it from a backup.", self.path
+            ) from None
+        except OpsinError:
             self._disconnect()
             raise
 
@@ -149,14 +156,14 @@ class TilePyramid:
             raise LabelError(f"{path}: a slide of {width} x {height} pixels with base {base} cannot be tiled.")
         if reduce not in ("stride", "mean"):
             raise LabelError(f"{path}: there is no way to reduce called '{reduce}'; there are stride and mean.")
-        facts = {"kind": cls.kind, "format": FORMAT, "width": width, "height": height, "base": base}
+        facts = {"kind": cls.kind, "format": cls.version, "width": width, "height": height, "base": base}
         facts |= {"reduce": reduce, "meta": json.dumps(meta)}
         try:
             with replacing(path) as temporary:
                 connection = sqlite3.connect(temporary, isolation_level=None)
                 try:
                     connection.execute("PRAGMA journal_mode = WAL")
-                    connection.executescript(f"BEGIN; {cls.schema} COMMIT;")
+                    connection.executescript(f"BEGIN; {cls.schema} PRAGMA user_version = {cls.version:d}; COMMIT;")
                     rows = [(key, str(value)) for key, value in facts.items()]
                     connection.executemany("INSERT INTO meta VALUES(?, ?)", rows)
                 except sqlite3.Error:

@@ -12,12 +12,13 @@ import sqlite3
 import weakref
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from psygnal import Signal
 
-from ..errors import LabelError
+from ..errors import DamagedError, LabelError
+from ..schema import Steps
 from ..tiles import SCHEMA, TILE, Blobs, Key, TilePyramid, unpack
 from . import content, journal, marks
 from .journal import Operation, Rings, Step
@@ -51,6 +52,8 @@ class LabelStore(Marked, TilePyramid):
 
     kind = "labels"
     schema = SCHEMA + journal.SCHEMA + marks.SCHEMA
+    version = 2  # 2: marks, and operations that are pixels or marks
+    steps: ClassVar[Steps] = {1: (marks.SCHEMA, "UPDATE meta SET value = '2' WHERE key = 'format'")}
 
     changed = Signal(tuple)
     """(x, y, width, height) in level-0 pixels whose labels changed; emitted from the writer thread."""
@@ -81,7 +84,7 @@ class LabelStore(Marked, TilePyramid):
             self._disconnect()
             if lock is not None:
                 lock.release()
-            raise LabelError(f"{path} is damaged ({error}); restore it from a backup.") from None
+            raise DamagedError(f"{path} is damaged ({error}); restore it from a backup.", self.path) from None
         if not readonly:
             self._writer = Writer(self, self._pending)
             self._pending = []
