@@ -84,7 +84,8 @@ class EStep:
     Attributes
     ----------
     kept : int [N], places in `scores` of the tiles that stay.
-    maps : uint8 [N, h, w] (255 = probability 1), read from disk as needed; None where only the places matter.
+    maps : uint8 [N, h, w] (255 = probability 1), read from disk as needed; None where only the places matter. (Anything
+        that gives a map by its number will do: `corrections.Chosen`.)
     """
 
     def __init__(self, scores: list[TileScore], kept: np.ndarray, maps: np.ndarray | None, skipped: int) -> None:
@@ -345,19 +346,31 @@ class Mix:
     def _states(self, index: int, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
         """Return the pixel states int8 [len(ys), len(xs)] at level-0 places; EXCLUDED outside the slide."""
         slide, labels = self.opened[index]
-        inside = ((ys >= 0) & (ys < slide.height))[:, None] & ((xs >= 0) & (xs < slide.width))[None]
-        if labels is None:
-            states = np.full((len(ys), len(xs)), UNLABELLED, np.int8)
-        else:
-            # A pixel of level k stands for the one at its upper left corner, so the nearest of these is taken, not the one
-            # around the place: that would shift outlines. A level finer than needed keeps what is left below a quarter.
-            step = (xs[-1] - xs[0]) / max(1, len(xs) - 1)
-            level = min(labels.levels - 1, max(0, int(math.log2(max(1.0, step))) - 1))
-            columns, rows = (
-                np.clip(np.floor((places - 0.5) / (1 << level) + 0.5), 0, side - 1).astype(int)
-                for places, side in zip((xs, ys), labels.level_size(level))
-            )
-            x0, y0 = int(columns[0]), int(rows[0])
-            region = labels.region(level, x0, y0, int(columns[-1]) - x0 + 1, int(rows[-1]) - y0 + 1)
-            states = self.states[region[np.ix_(rows - y0, columns - x0)]]
-        return np.where(inside, states, EXCLUDED)
+        return pixel_states(slide, labels, self.states, xs, ys)
+
+
+def pixel_states(
+    slide: Slide, labels: LabelStore | None, states: np.ndarray, xs: np.ndarray, ys: np.ndarray
+) -> np.ndarray:
+    """Return the pixel states int8 [len(ys), len(xs)] at level-0 places (ascending); EXCLUDED outside the slide.
+
+    Parameters
+    ----------
+    states : int8 [256], label value -> 1, 0, UNLABELLED or EXCLUDED.
+    """
+    inside = ((ys >= 0) & (ys < slide.height))[:, None] & ((xs >= 0) & (xs < slide.width))[None]
+    if labels is None:
+        found = np.full((len(ys), len(xs)), UNLABELLED, np.int8)
+    else:
+        # A pixel of level k stands for the one at its upper left corner, so the nearest of these is taken, not the one
+        # around the place: that would shift outlines. A level finer than needed keeps what is left below a quarter.
+        step = (xs[-1] - xs[0]) / max(1, len(xs) - 1)
+        level = min(labels.levels - 1, max(0, int(math.log2(max(1.0, step))) - 1))
+        columns, rows = (
+            np.clip(np.floor((places - 0.5) / (1 << level) + 0.5), 0, side - 1).astype(int)
+            for places, side in zip((xs, ys), labels.level_size(level))
+        )
+        x0, y0 = int(columns[0]), int(rows[0])
+        region = labels.region(level, x0, y0, int(columns[-1]) - x0 + 1, int(rows[-1]) - y0 + 1)
+        found = states[region[np.ix_(rows - y0, columns - x0)]]
+    return np.where(inside, found, EXCLUDED)

@@ -24,12 +24,14 @@ import numpy as np
 import torch
 
 from ...checkpoints import Checkpoint, load_state, save_state
+from ...continuing import parent_of
 from ...errors import OpsinError, RunError
 from ...files import write_json, write_text
 from ...results import Heatmap
 from ...runs import Run
 from ...tiles import TilePyramid
 from ...training import fit
+from .corrections import as_corrected, corrected, last_snapshot, told
 from .data import Snapshot
 from .heat import SlideHeat, map_base, predict_slide
 from .losses import pixel_loss
@@ -77,6 +79,7 @@ class _Training:
     def __init__(self, recipe: HybridRecipe, data: Any, run: Run, folder: Path) -> None:
         self.recipe, self.data, self.run, self.folder = recipe, data, run, folder
         self.problems: set[str] = set()
+        self.corrections: dict[str, list[dict[str, Any]]] = {}
         self.partial: tuple[int, int, int] | None = None
         """Round, step and steps of weights that are not those of a finished round: the user stopped."""
         for name in ("checkpoints", "previews", "snapshots", "estep"):
@@ -98,12 +101,17 @@ class _Training:
         rounds = 0 if recipe.pixel_labels_only else recipe.rounds
         run.emit("plan", steps=self._plan(rounds))
         losses: dict[int, float] = {}
+        parent = parent_of(recipe.model_dump())
+        before = last_snapshot(parent) if run.team.lead else None
         for round in range(rounds + 1):
             with run.team.lead_first():
                 snapshot = self.data.snapshot(self.folder, round)
             for problem in snapshot.problems:
                 self._problem(problem)
             finished = self._round_path(round).exists()  # before this run was resumed
+            if run.team.lead:
+                self._compare(round, before, snapshot, finished)
+                before = snapshot
             run.team.wait()
             if not finished:
                 proposals = self._e_step(round, snapshot) if round else {}
@@ -119,6 +127,15 @@ class _Training:
                 losses[round] = trained["loss"]
                 run.log(step=round, slide_classifier_loss=trained["loss"])
         return self._finish(losses)
+
+    def _compare(self, round: int, before: Snapshot | None, now: Snapshot, finished: bool) -> None:
+        """Note what was corrected by hand since the round before, or since the run that this one goes on from."""
+        found = corrected(before, now) if before is not None else []
+        if found:
+            self.corrections[str(round)] = [one.plain() for one in found]
+            self.run.describe(corrections=self.corrections)
+            if not finished:
+                self.run.message(told(round, found, parent=not round))
 
     def _plan(self, rounds: int) -> list[str]:
         """Return the phases that begin a part of the work, in order; whoever watches tells from it how much is left."""
@@ -205,7 +222,7 @@ class _Training:
             path = folder / f"{sample.id}.npz"
             proposed = EStep.load(path) if path.exists() else None
             if proposed is not None and (proposed.maps is not None or not (sample.label or recipe.self_training)):
-                found[index] = proposed
+                found[index] = as_corrected(proposed, sample, recipe, snapshot.states, self._problem)
         return found
 
     def _preview_path(self, trained: int, sample: Any) -> Path:
@@ -390,6 +407,7 @@ class _Training:
             return None
         rounds = {str(r): loss for r, loss in losses.items()}
         facts |= {"round": chosen, "stage2_losses": rounds, "problems": sorted(self.problems)}
+        facts |= {"corrections": self.corrections} if self.corrections else {}
         checkpoint = pack(
             recipe, self.model, slide, metrics={f"stage 2 loss, round {r}": v for r, v in rounds.items()}, **facts
         )
@@ -464,5 +482,10 @@ def model_card(recipe: HybridRecipe, facts: dict[str, Any], losses: dict[int, fl
         f"- network {recipe.network}, read at {recipe.mpp:g} µm/px (0 = level 0 as it is), tiles of {recipe.tile} px, RGB / 255",
         f"- kept: {kept}",
         *(f"- stage-2 training loss after round {r}: {loss:.4f}" for r, loss in losses.items()),
+        *(
+            f"- corrected by hand before round {r}: {one['pixels']:,} pixels on {one['name']}"
+            for r, entries in facts.get("corrections", {}).items()
+            for one in entries
+        ),
     ]
     return "\n".join(lines) + "\n"
