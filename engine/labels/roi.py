@@ -103,6 +103,11 @@ class Region:
         rectangle = shapely.box(x, y, x + width, y + height)
         return bool(self._geometry.intersects(rectangle)) and not self._geometry.touches(rectangle)
 
+    def holds(self, x: int, y: int, width: int, height: int) -> bool:
+        """Whether any pixel of a level-0 rectangle is inside."""
+        rect = (x, y, width, height)
+        return self.touches(*rect) and (self.covers(*rect) or bool(self.mask(*rect).any()))
+
     def covers(self, x: float, y: float, width: float, height: float) -> bool:
         """Whether all of a level-0 rectangle is inside."""
         return bool(self._geometry.covers(shapely.box(x, y, x + width, y + height)))

@@ -20,6 +20,7 @@ from ...data.slides import Slide, file_fingerprint, open_slide
 from ...errors import OpsinError, RunError
 from ...files import write_json
 from ...labels.classes import DEFAULT_CLASSES, LabelClass
+from ...labels.roi import counted_areas
 from ...labels.store import LabelStore
 
 UNLABELLED, EXCLUDED = -1, -2
@@ -37,8 +38,9 @@ class SlideSample:
     path : the slide file.
     label : 1 positive, 0 negative, None unknown.
     split : "train", "val", "test" or None (used for training).
-    outlined : the outlines are complete: unlabelled pixels are negative.
-    labels : label store (a frozen copy within a snapshot), None without outlines.
+    outlined : the outlines are complete: unlabelled pixels are negative, as far as they lie in the slide's regions of interest.
+    labels : label store (a frozen copy within a snapshot), None without outlines. It also holds the regions of interest: where
+        there are any, nothing outside them counts in training, prediction and evaluation.
     mpp : µm per pixel of level 0 as the user said; None: as the file says.
     outlines : annotation file (ASAP XML, GeoJSON) that a snapshot rasterises; only in foreign folders.
     node : class of a lymph node slide as CAMELYON17 gives it: "negative", "itc", "micro" or "macro"; None elsewhere.
@@ -200,21 +202,22 @@ def _frozen(sample: SlideSample, folder: Path, classes: list[LabelClass], proble
         return replace(sample, labels=None, outlines=None, outlined=False)
     finally:
         _remove_store(temporary)
-    tumour = _draws_tumour(target, classes)
+    tumour, whole = _draws_tumour(target, classes)
     if sample.outlined and sample.label == 1 and sample.outlines is not None and not tumour:
         problems.append(
             f"{sample.name or sample.id}: the slide is positive and no tumour is outlined, so its outlines do not count as "
             "complete."
         )
         sample = replace(sample, outlined=False)
-    # where nobody said the label: tumour drawn, or all drawn and none there
-    implied = 1 if tumour else 0 if sample.outlined else None
+    # where nobody said the label: tumour drawn, or all drawn and none there (which regions of interest cannot say of the rest)
+    implied = 1 if tumour else 0 if sample.outlined and whole else None
     return replace(sample, labels=target, outlines=None, label=implied if sample.label is None else sample.label)
 
 
-def _draws_tumour(labels: Path, classes: list[LabelClass]) -> bool:
+def _draws_tumour(labels: Path, classes: list[LabelClass]) -> tuple[bool, bool]:
+    """Tell whether tumour is drawn where the slide counts, and whether all of it counts."""
     with closing(LabelStore.open(labels, readonly=True)) as store:
-        return bool((class_states(classes)[list(store.areas())] == 1).any())
+        return bool((class_states(classes)[list(counted_areas(store))] == 1).any()), store.roi() is None
 
 
 def rasterise(sample: SlideSample, path: Path, classes: list[LabelClass]) -> list[str]:

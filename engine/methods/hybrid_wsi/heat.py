@@ -13,18 +13,26 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ...data.slides import Slide
 from ...errors import DeviceError, SlideError
+from ...labels.roi import Region
 from ...results import Heatmap
 from ...runs import Run
 from ...tiles import TilePyramid
 from .merge import Merger, Tile
 from .model import Ensemble, PatchNetwork, for_inference
 from .tissue import Scale, grid, slide_tissue
+
+if TYPE_CHECKING:
+    from .mil import AttentionMIL
+
+    Mapping = PatchNetwork | Ensemble | AttentionMIL
+    """A network that gives a tile's map."""
 
 Rect = tuple[float, float, float, float]
 WARNINGS = 3  # sentences about unreadable tiles; the rest is counted
@@ -73,7 +81,7 @@ def precision_for(device: str, precision: str) -> torch.dtype:
 
 
 def predict_slide(
-    model: PatchNetwork | Ensemble,
+    model: Mapping,
     slide: Slide,
     scale: Scale,
     run: Run,
@@ -87,8 +95,9 @@ def predict_slide(
     keep: Callable[[Tile, np.ndarray], None] | None = None,
     name: str = "heat map",
     what: str = "tiles",
-    prepared: PatchNetwork | Ensemble | None = None,
+    prepared: Mapping | None = None,
     threads: int | None = None,
+    region: Region | None = None,
 ) -> SlideHeat:
     """Run the patch network over the tissue of a slide.
 
@@ -99,16 +108,17 @@ def predict_slide(
     batch : tiles per pass; on a CPU at most `CPU_PIXELS`; halved when the GPU's memory does not suffice.
     heatmap, pyramid : where the probabilities go as they come, and under which name `run.region` reports it.
     view : (x, y, width, height) in level-0 px that is looked at: tiles nearest to its centre come first.
-    keep : called with every tile (x, y, size) and its map, float32 [h, w].
+    keep : called with every tile (x, y, size) and its map, float32 [h, w]; [C, h, w] where the network gives further channels.
     prepared : the network as `for_inference` gives it, when the caller runs over many slides.
     threads : that read; None: 2 beside a CPU that computes, up to 8 for a GPU.
+    region : where the slide counts: tiles outside are not read, and what lies outside neither scores nor gets a value.
 
     Returns
     -------
     SlideHeat; when the user stops the run, what there was until then.
     """
     tissue = slide_tissue(slide, scale.size, lambda sentence: run.message(sentence, "warning"))
-    tiles = grid(tissue, slide.width, slide.height, scale.size, overlap)
+    tiles = grid(tissue, slide.width, slide.height, scale.size, overlap, region=region)
     if view is not None:
         cx, cy = view[0] + view[2] / 2, view[1] + view[3] / 2
         tiles.sort(key=lambda t: (t[0] + t[2] / 2 - cx) ** 2 + (t[1] + t[2] / 2 - cy) ** 2)
@@ -127,14 +137,18 @@ def predict_slide(
 
     with (
         ThreadPoolExecutor(threads, thread_name_prefix="tile") as pool,
-        _merger(pyramid, tiles, overlap, tissue) as merger,
+        _merger(pyramid, tiles, overlap, tissue, region) as merger,
     ):
 
         def take(some: list[Tile], computed: torch.Tensor) -> None:
             for tile, p in zip(some, computed.float().cpu().numpy()):
-                result.scores.append(_score(tile, p, slide))
+                own = p if p.ndim == 2 else p[0]
                 if merger is not None:
-                    merger.add(tile, p)
+                    merger.add(tile, own)
+                if region is not None:
+                    own = np.where(region.samples(*tile, tile[2], own.shape[1], own.shape[0]), own, 0)
+                    p = own if p.ndim == 2 else np.concatenate([own[None], p[1:]])
+                result.scores.append(_score(tile, own, slide))
                 if keep is not None:
                     keep(tile, p)
             report()
@@ -185,15 +199,15 @@ def predict_slide(
 
 
 def _merger(
-    pyramid: TilePyramid | None, tiles: list[Tile], overlap: float, tissue: np.ndarray
+    pyramid: TilePyramid | None, tiles: list[Tile], overlap: float, tissue: np.ndarray, region: Region | None
 ) -> contextlib.AbstractContextManager[Merger | None]:
-    return Merger(pyramid, tiles, overlap, tissue) if pyramid is not None else contextlib.nullcontext()
+    return Merger(pyramid, tiles, overlap, tissue, region) if pyramid is not None else contextlib.nullcontext()
 
 
 class Network:
     """The patch network on its device: uint8 images in, probabilities out, without waiting for a GPU to finish."""
 
-    def __init__(self, network: PatchNetwork | Ensemble, run: Run, precision: str = "auto") -> None:
+    def __init__(self, network: Mapping, run: Run, precision: str = "auto") -> None:
         self.run = run
         self.dtype = precision_for(run.device, precision)
         self.on_gpu = run.device.startswith("cuda")
@@ -222,10 +236,11 @@ class Network:
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
-def probabilities(
-    network: PatchNetwork | Ensemble, images: np.ndarray, device: str, dtype: torch.dtype
-) -> torch.Tensor:
-    """Return float32 [B, h, w], on the device and perhaps still being computed, of uint8 images [B, H, W, 3]."""
+def probabilities(network: Mapping, images: np.ndarray, device: str, dtype: torch.dtype) -> torch.Tensor:
+    """Return float32 [B, h, w], on the device and perhaps still being computed, of uint8 images [B, H, W, 3].
+
+    From a network with further channels, [B, C, h, w]: probabilities first, the others as the network gives them.
+    """
     pixels = torch.from_numpy(images)
     on_gpu = device.startswith("cuda")
     if on_gpu:
@@ -235,7 +250,8 @@ def probabilities(
     reduced = dtype != torch.float32
     with torch.autocast(device.split(":")[0], dtype) if reduced else contextlib.nullcontext():
         logits = network.coarse(x)
-    return torch.sigmoid(logits.float())[:, 0]
+    p = torch.sigmoid(logits[:, :1].float())
+    return p[:, 0] if logits.shape[1] == 1 else torch.cat([p, logits[:, 1:].float()], 1)
 
 
 @torch.inference_mode()
@@ -244,11 +260,18 @@ def infer(network: PatchNetwork, images: np.ndarray, device: str, dtype: torch.d
     return probabilities(network, images, device, dtype).cpu().numpy()
 
 
-def _score(tile: Tile, p: np.ndarray, slide: Slide) -> TileScore:
-    """Find the maximum of a tile's map; what lies beyond the slide's edge does not count."""
+def inside(tile: Tile, p: np.ndarray, slide: Slide) -> np.ndarray:
+    """Return the part of a tile's map that lies on the slide; a slide smaller than a tile leaves the rest of it empty."""
     x, y, size = tile
     columns = max(1, math.ceil(min(size, slide.width - x) * p.shape[1] / size))
     rows = max(1, math.ceil(min(size, slide.height - y) * p.shape[0] / size))
-    row, column = divmod(int(p[:rows, :columns].argmax()), columns)
+    return p[:rows, :columns]
+
+
+def _score(tile: Tile, p: np.ndarray, slide: Slide) -> TileScore:
+    """Find the maximum of a tile's map; what lies beyond the slide's edge does not count."""
+    x, y, size = tile
+    own = inside(tile, p, slide)
+    row, column = divmod(int(own.argmax()), own.shape[1])
     px, py = x + (column + 0.5) * size / p.shape[1], y + (row + 0.5) * size / p.shape[0]
     return TileScore(x, y, size, float(p[row, column]), px, py)

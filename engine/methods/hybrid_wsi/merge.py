@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_array
 
+from ...labels.roi import Region
 from ...tiles import TILE, TilePyramid
 
 WRITE_SECONDS = 0.3
@@ -77,12 +78,18 @@ class Merger:
     tiles : all tiles (x, y, size; level-0 px) that will be given to `add`.
     overlap : share of a tile over which its weight rises from its edge.
     tissue : bool mask [h, w] of the whole slide at any scale; None: all of it counts as tissue.
+    region : where the slide counts; pixels of the heat map that lie outside get no value. None: everywhere.
     """
 
     def __init__(
-        self, pyramid: TilePyramid, tiles: Sequence[Tile], overlap: float, tissue: np.ndarray | None = None
+        self,
+        pyramid: TilePyramid,
+        tiles: Sequence[Tile],
+        overlap: float,
+        tissue: np.ndarray | None = None,
+        region: Region | None = None,
     ) -> None:
-        self.pyramid, self.overlap, self.tissue = pyramid, overlap, tissue
+        self.pyramid, self.overlap, self.tissue, self.region = pyramid, overlap, tissue, region
         self._sums: OrderedDict[Key, np.ndarray] = OrderedDict()
         self._parked: set[Key] = set()
         self._left: dict[Key, int] = {}
@@ -119,6 +126,8 @@ class Merger:
                 seen = weight > 0
                 if self.tissue is not None:
                     seen &= (weight >= LEAST_WEIGHT) | self._tissue(row, column)
+                if self.region is not None:
+                    seen &= self.region.shares(self.pyramid.base, column * TILE, row * TILE, TILE, TILE) > 0
                 self.pyramid.write(row, column, np.where(seen, np.rint(p * 254) + 1, 0).astype(np.uint8))
         for key in changed:
             if self._left[key] <= 0:

@@ -138,6 +138,7 @@ def fine_windows(index: int, opened: Opened, states: np.ndarray, outlined: bool)
     boxes: list[Box] = []
     others: list[Box] = []
     marked = np.zeros((0, 0), bool)
+    region = labels.roi() if labels is not None else None
     if labels is not None:
         positive, negative = label_blocks(labels, states, step)
         boxes, marked = regions(positive, step), positive | negative
@@ -149,7 +150,7 @@ def fine_windows(index: int, opened: Opened, states: np.ndarray, outlined: bool)
         return [w for w in first if _marked(marked, step, w)], [w for w in second if _marked(marked, step, w)]
     second = [
         Window(index, x, y, size, size)
-        for x, y, _ in grid(slide_tissue(slide, size), slide.width, slide.height, size, 0.0)
+        for x, y, _ in grid(slide_tissue(slide, size), slide.width, slide.height, size, 0.0, region=region)
         if not any(x < b[2] and x + size > b[0] and y < b[3] and y + size > b[1] for b in boxes)
     ]
     return first, second
@@ -158,19 +159,26 @@ def fine_windows(index: int, opened: Opened, states: np.ndarray, outlined: bool)
 def label_blocks(labels: LabelStore, states: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
     """Return where a label store holds positive and negative pixels: two bool maps of blocks of `step` level-0 px.
 
-    No pixel is missed, however coarse the blocks are. `step` is a power of two up to 512.
+    No pixel is missed, however coarse the blocks are; those outside the slide's regions of interest do not count. `step` is a
+    power of two up to 512.
     """
     side = TILE // step
     rows, columns = -(-labels.height // TILE), -(-labels.width // TILE)
     found = np.zeros((2, rows * side, columns * side), bool)
+    region = labels.roi()
     for row, column in labels.keys(0):
         at = (slice(row * side, (row + 1) * side), slice(column * side, (column + 1) * side))
+        if region is not None and not region.touches(column * TILE, row * TILE, TILE, TILE):
+            continue
         value = labels.uniform(0, row, column)
-        if value is not None:
+        if value is not None and (region is None or region.covers(column * TILE, row * TILE, TILE, TILE)):
             if states[value] in (0, 1):
                 found[(1 - int(states[value]), *at)] = True
             continue
-        marked = states[labels.tile(0, row, column)].reshape(side, step, side, step)
+        values = states[labels.tile(0, row, column)]
+        if region is not None:
+            values = np.where(region.mask(column * TILE, row * TILE, TILE, TILE), values, EXCLUDED)
+        marked = values.reshape(side, step, side, step)
         found[(0, *at)] = (marked == 1).any((1, 3))
         found[(1, *at)] = (marked == 0).any((1, 3))
     height, width = -(-labels.height // step), -(-labels.width // step)
@@ -203,6 +211,24 @@ def _over(index: int, box: Box, size: int) -> list[Window]:
         ]
     w, h = max(width, size), max(height, size)
     return [Window(index, (x0 + x1 - w) / 2, (y0 + y1 - h) / 2, w, h)]
+
+
+def cut(
+    rng: np.random.Generator, opened: Opened, recipe: HybridRecipe, window: Window
+) -> tuple[np.ndarray, float, float, float]:
+    """Cut a random crop out of a training tile: uint8 [h, w, 3], and its corner and side on the slide, level-0 px."""
+    slide, _ = opened[window.slide]
+    scale = opened.scale(window.slide)
+    ds = scale.downsample
+    width, height = (max(scale.tile, round(side / ds)) for side in (window.width, window.height))
+    if recipe.scale_augmentation:
+        smallest = min(recipe.crop_min, scale.tile)
+        left, top, side = window_in(rng, width, height, scale.tile, smallest)
+    else:
+        side = min(recipe.crop, scale.tile)
+        left, top = int(rng.integers(0, width - side + 1)), int(rng.integers(0, height - side + 1))
+    x, y = window.x + left * ds, window.y + top * ds
+    return slide.read_scaled(x, y, side, side, ds), x, y, side * ds
 
 
 class Mix:
@@ -262,6 +288,9 @@ class Mix:
     def fine_count(self) -> int:
         return sum(map(len, self.fine))
 
+    def __str__(self) -> str:
+        return f"{self.fine_count} outlined tiles, {len(self.negative)} of negative slides, {len(self.positive)} pseudo-positive"
+
     def draw(self, rng: np.random.Generator) -> tuple[str, Window]:
         """Draw one sample: u uniform in 0..100; u < 40 negative, 40 < u < 50 pseudo-positive, otherwise outlined."""
         u = int(rng.integers(0, 101))
@@ -299,19 +328,8 @@ class Mix:
     def example(self, rng: np.random.Generator, kind: str, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Cut, label and augment one training example."""
         recipe = self.recipe
-        slide, _ = self.opened[window.slide]
-        scale = self.opened.scale(window.slide)
-        ds = scale.downsample
-        width, height = (max(scale.tile, round(side / ds)) for side in (window.width, window.height))
-        if recipe.scale_augmentation:
-            smallest = min(recipe.crop_min, scale.tile)
-            left, top, side = window_in(rng, width, height, scale.tile, smallest)
-        else:
-            side = min(recipe.crop, scale.tile)
-            left, top = int(rng.integers(0, width - side + 1)), int(rng.integers(0, height - side + 1))
-        x, y = window.x + left * ds, window.y + top * ds
-        image = slide.read_scaled(x, y, side, side, ds)
-        target = self.target(kind, window, x, y, side * ds)
+        image, x, y, side = cut(rng, self.opened, recipe, window)
+        target = self.target(kind, window, x, y, side)
         return augment(rng, image, target, recipe.crop, colour=recipe.colour_augmentation)
 
     def target(self, kind: str, window: Window, x: float, y: float, side: float) -> np.ndarray:
@@ -352,7 +370,9 @@ class Mix:
 def pixel_states(
     slide: Slide, labels: LabelStore | None, states: np.ndarray, xs: np.ndarray, ys: np.ndarray
 ) -> np.ndarray:
-    """Return the pixel states int8 [len(ys), len(xs)] at level-0 places (ascending); EXCLUDED outside the slide.
+    """Return the pixel states int8 [len(ys), len(xs)] at level-0 places (ascending).
+
+    EXCLUDED outside the slide, and outside its regions of interest where it has any.
 
     Parameters
     ----------
@@ -371,6 +391,12 @@ def pixel_states(
             for places, side in zip((xs, ys), labels.level_size(level))
         )
         x0, y0 = int(columns[0]), int(rows[0])
-        region = labels.region(level, x0, y0, int(columns[-1]) - x0 + 1, int(rows[-1]) - y0 + 1)
-        found = states[region[np.ix_(rows - y0, columns - x0)]]
+        window = x0, y0, int(columns[-1]) - x0 + 1, int(rows[-1]) - y0 + 1
+        at = np.ix_(rows - y0, columns - x0)
+        found = states[labels.region(level, *window)[at]]
+        region = labels.roi()
+        if region is not None:
+            step0 = 1 << level
+            counts = region.mask(x0 * step0, y0 * step0, window[2], window[3], step0)
+            found = np.where(counts[at], found, EXCLUDED)
     return np.where(inside, found, EXCLUDED)

@@ -17,6 +17,7 @@ from ...errors import SlideError
 
 if TYPE_CHECKING:
     from ...data.slides import Slide
+    from ...labels.roi import Region
 
 BACKGROUND = 204  # grey above which there is no tissue; published as "otsu", but the threshold is fixed
 THUMBNAIL_DOWNSAMPLE = 16.0  # published for tiles of 1024 px: a tile is 64 px of the thumbnail
@@ -151,7 +152,13 @@ def _positions(mask_side: int, side: int, size: int, overlap: float, edges: bool
 
 
 def grid(
-    mask: np.ndarray, width: int, height: int, size: int, overlap: float = 1 / 6, edges: bool = True
+    mask: np.ndarray,
+    width: int,
+    height: int,
+    size: int,
+    overlap: float = 1 / 6,
+    edges: bool = True,
+    region: Region | None = None,
 ) -> list[tuple[int, int, int]]:
     """Return the tiles (x, y, size) that hold tissue, column by column as published.
 
@@ -162,7 +169,9 @@ def grid(
     overlap : share of a tile that overlaps with the next.
     edges : add the last column and row, flush with the slide's edge, which the published loop leaves out; a slide
         smaller than a tile gets one tile at 0, which reaches beyond it.
+    region : where the slide counts; tiles that hold nothing of it are left out. None: everywhere.
     """
     columns = _positions(mask.shape[1], width, size, overlap, edges)
     rows = _positions(mask.shape[0], height, size, overlap, edges)
-    return [(x, y, size) for x, x0, x1 in columns for y, y0, y1 in rows if mask[y0:y1, x0:x1].any()]
+    tiles = [(x, y, size) for x, x0, x1 in columns for y, y0, y1 in rows if mask[y0:y1, x0:x1].any()]
+    return tiles if region is None else [tile for tile in tiles if region.holds(*tile, size)]

@@ -59,7 +59,8 @@ def add_pixels(
 ) -> None:
     """Add the pixels of one slide to `overlap`, at the resolution of its heat map; where an outline crosses one, by its share.
 
-    What is excluded does not count, nor what nobody outlined unless the slide is `outlined` completely. Places where nothing
+    What is excluded does not count, nor what lies outside the slide's regions of interest, nor what nobody outlined unless the
+    slide is `outlined` completely. Places where nothing
     was computed (no tissue) count as called negative.
     """
     least = int(np.ceil(threshold * 254)) + 1
@@ -82,6 +83,7 @@ def label_shares(
 ) -> np.ndarray:
     """Return which shares of the pixels of a heat map are labelled positive, negative and excluded: float32 [3, height, width].
 
+    What lies outside the slide's regions of interest is excluded.
     Such a pixel covers `base` x `base` level-0 px, a power of two. All of these are looked at, from base 32 on every second,
     and so on: single ones, at a corner or in the middle, would shift the outlines by up to half a pixel.
     """
@@ -89,12 +91,16 @@ def label_shares(
     side = base >> level
     per = max(1, TILE // side)  # pixels of the heat map that a tile of labels covers
     found = np.zeros((3, height, width), np.float32)
+    region = store.roi()
     for y in range(0, height, per):
         for x in range(0, width, per):
             h, w = min(per, height - y), min(per, width - x)
             values = store.region(level, (left + x) * side, (top + y) * side, w * side, h * side)
             alike = values.min() == values.max()
             state = states[values[0, 0] if alike else values]
+            if region is not None:
+                mask = region.mask((left + x) * base, (top + y) * base, w * side, h * side, 1 << level)
+                state, alike = np.where(mask, state, EXCLUDED), False
             for place, wanted in enumerate((1, 0, EXCLUDED)):
                 share = state == wanted if alike else (state == wanted).reshape(h, side, w, side).mean((1, 3))
                 found[place, y : y + h, x : x + w] = share
@@ -116,9 +122,15 @@ def detections(
     """Return the detections of a slide for FROC: the peak of each connected region at or above `threshold`.
 
     FROC ranks detections, so less certain ones count too: regions at or above each of `FAINT` give their peak where they hold
-    none yet. The lesions are those of the labels at the resolution of the small map.
+    none yet. The lesions are those of the labels at the resolution of the small map. What lies outside the slide's regions of
+    interest counts for neither.
     """
     small, step = small_map(heat)
+    if labels is not None:
+        with closing(LabelStore.open(labels, readonly=True)) as store:
+            region = store.roi()
+        if region is not None:
+            small = np.where(region.shares(step, 0, 0, *small.shape[::-1]) > 0, small, 0)
     peaks: list[tuple[int, int]] = []
     for least in (threshold, *(p for p in FAINT if p < threshold)):
         found, count = ndimage.label(small >= least * 255, np.ones((3, 3)))
