@@ -32,6 +32,7 @@ class Brush(Tool):
         super().__init__(view)
         self.stroke: Stroke | None = None
         self._since = 0.0
+        self._varies = False  # the pen's pressure sets the width of the stroke under way
         self._ring: QPixmap = QPixmap()
         self._ring_look: tuple[object, ...] = ()
 
@@ -43,6 +44,7 @@ class Brush(Tool):
         assert labels is not None
         text = "Brush" if label else "Eraser"
         self.stroke = Stroke(label, max(self.model.brush_radius, 0.5), labels.new_group(), text)
+        self._varies = self.view.pressure is not None
         self.view.show_label(label)
         self.view.set_live(self.stroke)
         self._since = time.monotonic()
@@ -77,7 +79,10 @@ class Brush(Tool):
         if points and points[-1] == at:
             return
         points.append(at)
-        self.view.draw_stroke(points[-2:], stroke.radius, stroke.label)
+        if self._varies:
+            stroke.radii.append(max(stroke.radius * self.view.pressed_size(), 0.5))
+        last = points[-2:]
+        self.view.draw_stroke(last, stroke.radius_of(len(last)), stroke.label)
         if len(points) - stroke.submitted >= PART_POINTS or time.monotonic() - self._since >= PART_SECONDS:
             self._submit()
 
@@ -88,13 +93,14 @@ class Brush(Tool):
         tail = stroke.tail()
         if tail:
             stroke.submitted = len(stroke.points)
-            self.view.submit_stroke(stroke, np.array(tail))
+            radius = stroke.radius_of(len(tail))
+            self.view.submit_stroke(stroke, np.array(tail), radius if isinstance(radius, float) else np.array(radius))
 
     def paint(self, painter: QPainter) -> None:
         at = self.view.pointer
         if at is None:
             return
-        radius = max(self.model.brush_radius * self.model.zoom, 1.0)
+        radius = max(self.model.brush_radius * self.model.zoom * self.view.pressed_size(), 1.0)
         subtract = self.erases or self.view.subtracting or (self.stroke is not None and self.stroke.label == 0)
         color = ERASING if subtract else self.view.class_color(self.model.label)
         if radius > RING_KEPT:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ...engine.tiles import TilePyramid
 
 MAX_ZOOM = 40.0  # screen pixels per level-0 pixel
+ANY_LABEL = frozenset(range(1, 256))
 BRUSH_UM = (0.5, 20000.0)  # smallest and largest brush diameter
 
 
@@ -61,6 +62,12 @@ class SlideViewModel:
     contrast: float = 0.0  # -1 … 1, 0 = as scanned
     label_opacity: float = 1.0  # times the opacity of each class
     show_labels: bool = True
+    solo: int | None = None  # the one label that is shown, None = all whose class is visible
+    hatch: bool = False  # classes are told apart by their pattern too
+    only_unlabelled: bool = False  # painting changes no pixel that has a label; taking away is not held up
+    wand_tolerance: float = 12.0  # colour difference (CIE 1976) up to which pixels are alike for the wand
+    pen_pressure: bool = True  # the harder the pen is pressed, the larger the brush
+    grow_um: float = 10.0  # by how much regions grow and shrink; level-0 pixels where mpp is unknown
     overlays: list[Overlay] = field(default_factory=list)
     centre: tuple[float, float] = (0.0, 0.0)
     zoom: float = 1.0  # screen pixels per level-0 pixel
@@ -147,6 +154,11 @@ class SlideViewModel:
     def _protect(self) -> None:
         if self.labels is not None:
             self.labels.protected = frozenset(c.value for c in self.classes if c.locked)
+
+    def keeps(self, label: int) -> frozenset[int]:
+        """The label values that painting with `label` (0 = taking away) leaves alone."""
+        locked = frozenset(c.value for c in self.classes if c.locked)
+        return locked | ANY_LABEL if self.only_unlabelled and label else locked
 
     # ---- brush
 

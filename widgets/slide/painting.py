@@ -15,7 +15,9 @@ import numpy as np
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtGui import QColor, QImage, QPainter, QPainterPath, QPen, QPolygonF
 
+from ...engine.labels.pen import tapered
 from ...engine.tiles import TILE, TilePyramid
+from .hatching import grid, hatched
 
 Key = tuple[int, int, int]  # level, row, column
 Rect = tuple[float, float, float, float]  # x, y, width, height in level-0 pixels
@@ -32,11 +34,16 @@ class Stroke:
     group: int
     text: str
     points: list[Point] = field(default_factory=list)
+    radii: list[float] = field(default_factory=list)  # at each point, where a pen's pressure sets it; else empty
     submitted: int = 0
 
     def tail(self) -> list[Point]:
         """What the store does not have yet, with the last point it has, so that parts join."""
         return self.points[max(self.submitted - 1, 0) :] if self.submitted < len(self.points) else []
+
+    def radius_of(self, count: int) -> float | list[float]:
+        """The radius of the last `count` points, or of each of them."""
+        return self.radii[len(self.radii) - count :] if self.radii else self.radius
 
 
 def bounds(points: Sequence[Point], margin: float = 0.0) -> Rect:
@@ -160,7 +167,21 @@ class LabelLayer(PyramidLayer):
     def __init__(self, source: TilePyramid, table: np.ndarray) -> None:
         super().__init__(source, table)
         self.protected: frozenset[int] = frozenset()
+        self._patterns: tuple[int, ...] = ()  # the labels that have one, in order; none while nothing is hatched
+        self._hatched: np.ndarray | None = None  # colours by label and place, see `hatching.py`
         self.live: Stroke | None = None
+
+    def set_table(self, table: np.ndarray) -> None:
+        super().set_table(table)
+        self._hatched = hatched(self._table, self._patterns) if self._patterns else None
+
+    def set_hatch(self, on: bool, labels: Sequence[int]) -> None:
+        """Tell labels apart by a pattern too, or by their colour alone."""
+        patterns = tuple(labels) if on else ()
+        if patterns != self._patterns:
+            self._patterns = patterns
+            self._hatched = hatched(self._table, patterns) if on else None
+            self.invalidate()
 
     def color(self, label: int) -> QColor:
         """The colour of a label as it is drawn (with its opacity)."""
@@ -174,31 +195,40 @@ class LabelLayer(PyramidLayer):
     def _read(self, key: Key, picture: _Picture) -> None:
         tile = self.source.tile(*key)
         picture.stale = False
-        picture.show(tile, self._table)
+        if self._hatched is None or tile is None:
+            picture.show(tile, self._table)
+        else:
+            np.take(self._hatched, grid(tile), out=picture.blank())
         picture.kept = None
         if tile is not None and self.protected:
             kept = np.isin(tile, tuple(self.protected))
             picture.kept = kept if kept.any() else None
         if self.live is not None and (tail := self.live.tail()):
-            rect = bounds(tail, self.live.radius)
-            if self._touches(key, rect):
-                self._draw(key, picture, self.live.label, rect, _polyline(tail), self.live.radius)
+            for path, radius, rect in _pieces(tail, self.live.radius_of(len(tail))):
+                if self._touches(key, rect):
+                    self._draw(key, picture, self.live.label, rect, path, radius)
 
-    def draw_stroke(self, points: Sequence[Point], radius: float, label: int, keys: Iterable[Key]) -> Rect:
-        """Draw a piece of a stroke on those of `keys` it touches; return its level-0 rectangle."""
-        rect = bounds(points, radius)
-        path = _polyline(points)
-        for key in keys:
-            if self._touches(key, rect):
-                self._draw(key, self._picture(key), label, rect, path, radius)
-        return rect
+    def draw_stroke(
+        self, points: Sequence[Point], radius: float | Sequence[float], label: int, keys: Iterable[Key]
+    ) -> Rect:
+        """Draw a piece of a stroke on those of `keys` it touches; return its level-0 rectangle.
 
-    def draw_polygon(self, points: Sequence[Point], label: int, rule: str, keys: Iterable[Key]) -> Rect:
-        """Fill a ring on those of `keys` it touches; return its level-0 rectangle."""
-        rect = bounds(points)
+        radius : of all points, or of each.
+        """
+        keys = list(keys)
+        for path, wide, rect in _pieces(points, radius):
+            for key in keys:
+                if self._touches(key, rect):
+                    self._draw(key, self._picture(key), label, rect, path, wide)
+        return bounds(points, radius if isinstance(radius, float) else max(radius))
+
+    def draw_polygon(self, rings: Sequence[Sequence[Point]], label: int, rule: str, keys: Iterable[Key]) -> Rect:
+        """Fill rings on those of `keys` they touch; return their level-0 rectangle."""
+        rect = bounds([point for ring in rings for point in ring])
         path = QPainterPath()
-        path.addPolygon(QPolygonF([QPointF(x, y) for x, y in points]))
-        path.closeSubpath()
+        for ring in rings:
+            path.addPolygon(QPolygonF([QPointF(x, y) for x, y in ring]))
+            path.closeSubpath()
         path.setFillRule(Qt.FillRule.WindingFill if rule == "nonzero" else Qt.FillRule.OddEvenFill)
         for key in keys:
             if self._touches(key, rect):
@@ -244,6 +274,17 @@ class LabelLayer(PyramidLayer):
         painter.end()
         if saved is not None:
             part[kept] = saved
+
+
+def _pieces(points: Sequence[Point], radius: float | Sequence[float]) -> list[tuple[QPolygonF, float, Rect]]:
+    """(line, radius, level-0 rectangle) of the pieces of one width that a stroke consists of."""
+    if isinstance(radius, float):
+        return [(_polyline(points), radius, bounds(points, radius))]
+    found = []
+    for piece in tapered(np.array(points), np.array(radius)):
+        line = [(float(x), float(y)) for x, y in piece.points]
+        found.append((_polyline(line), piece.radius, bounds(line, piece.radius)))
+    return found
 
 
 def _polyline(points: Sequence[Point]) -> QPolygonF:

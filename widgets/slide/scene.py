@@ -53,11 +53,12 @@ class Scene:
 
     def set_classes(self) -> None:
         if self.labels is not None:
-            locked = frozenset(c.value for c in self.model.classes if c.locked)
+            locked = self.model.keeps(0)
             if locked != self.labels.protected:
                 self.labels.protected = locked
                 self.labels.invalidate()
             self.labels.set_table(self._label_table())
+            self.labels.set_hatch(self.model.hatch, [c.value for c in self.model.classes])
         self.set_overlays()
 
     def set_overlays(self) -> None:
@@ -77,7 +78,10 @@ class Scene:
             self._heat[name].invalidate(rect)
 
     def _label_table(self) -> np.ndarray:
-        return label_table(self.model.classes, self.model.label_opacity)
+        classes, solo = self.model.classes, self.model.solo
+        if solo is not None:
+            classes = [c.model_copy(update={"visible": c.value == solo}) for c in classes]
+        return label_table(classes, self.model.label_opacity)
 
     def _overlay_table(self, overlay: Overlay) -> np.ndarray:
         if overlay.kind == "labels":

@@ -38,6 +38,7 @@ class Tool:
 
     name: ClassVar[str] = ""
     cursor: ClassVar[Qt.CursorShape] = Qt.CursorShape.CrossCursor
+    paints: ClassVar[bool] = True  # the right button and a pen's eraser take away; else the right button opens a menu
 
     def __init__(self, view: SlideView) -> None:
         self.view = view
@@ -82,6 +83,7 @@ class Pan(Tool):
     """Left drag moves the slide: the view does that itself."""
 
     name = "pan"
+    paints = False
     cursor = Qt.CursorShape.OpenHandCursor
 
 
@@ -89,6 +91,7 @@ class Pick(Tool):
     """A click makes the class under the pointer current."""
 
     name = "pick"
+    paints = False
     cursor = Qt.CursorShape.PointingHandCursor
 
     def release(self, event: QMouseEvent, at: Point) -> None:

@@ -21,11 +21,14 @@ from qtpy.QtWidgets import QWidget
 from ...engine.errors import OpsinError
 from ...engine.labels.store import LabelStore
 from ..theme import colors, theme_changed
+from .edits import Edits
 from .input import Input
 from .model import SlideViewModel
 from .overlay import Chrome, ReadOut
 from .overview import Overview
-from .painting import Point, Rect, Stroke, bounds
+from .painting import Rect
+from .pen import PenInput
+from .regions import RegionWork
 from .scene import Scene
 from .tilecache import BASE, Key
 from .tools import Tool, make_tool
@@ -35,7 +38,7 @@ NOTE_MS = 1200  # how long the brush's size is shown after a change
 READ_OUT_MS = 40
 
 
-class SlideView(Turning, Input, QWidget):
+class SlideView(Edits, Turning, PenInput, Input, QWidget):
     """Shows a `SlideViewModel`. Wheel zooms at the pointer; middle drag, Space + drag and arrow keys move,
     Shift + Alt + drag turns, in every tool."""
 
@@ -60,6 +63,7 @@ class SlideView(Turning, Input, QWidget):
         self._ring: QRect | None = None
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setMouseTracking(True)
+        self.setAttribute(Qt.WidgetAttribute.WA_AcceptTouchEvents)
         self.setFocusPolicy(Qt.FocusPolicy.WheelFocus)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)  # the right button erases
         self.setMinimumSize(160, 120)
@@ -69,6 +73,8 @@ class SlideView(Turning, Input, QWidget):
             "M, B, E, P, L and I choose pan, brush, eraser, polygon, lasso and pick; digits choose the class."
         )
         self._init_input()
+        self._init_pen()
+        self.regions = RegionWork(self)
         self._note_timer = self._timer(NOTE_MS, self._end_note)
         self._read_timer = self._timer(READ_OUT_MS, self._read)
         self._map_timer = self._timer(150, self.overview.redraw)
@@ -119,7 +125,7 @@ class SlideView(Turning, Input, QWidget):
             self._watch(model.labels)
             self.scene.set_labels()
             self.overview.redraw()
-        elif name in ("classes", "label_opacity"):
+        elif name in ("classes", "label_opacity", "solo", "hatch"):
             self.scene.set_classes()
             self._map_timer.start()
         elif name == "overlays":
@@ -198,82 +204,11 @@ class SlideView(Turning, Input, QWidget):
             size = 512 << key[0]
             self.update_level0((key[2] * size, key[1] * size, size, size))
 
-    # ---- what tools ask for
-
-    def can_paint(self, label: int = 0) -> bool:
-        """Whether a gesture may begin that leaves `label` behind; a locked class neither loses nor gains pixels."""
-        if self.model.labels is None or self.model.labels.readonly:
-            return False
-        found = self.model.label_class(label)
-        if found is None or not found.locked:
-            return True
-        self.say(f"{found.name} is locked")
-        return False
-
-    def say(self, note: str) -> None:
-        """Show a few words for a moment, at the scale bar."""
+    def say(self, note: str, hold: bool = False) -> None:
+        """Show a few words at the scale bar, for a moment or until others come."""
         self.read_out.note = note
-        self._note_timer.start()
+        self._note_timer.stop() if hold else self._note_timer.start()
         self.update()
-
-    def class_color(self, label: int) -> QColor:
-        found = self.model.label_class(label)
-        return QColor(found.color) if found is not None else QColor("#7f7f7f")
-
-    def show_label(self, label: int) -> None:
-        """Painting with a hidden class would look like nothing happens: show it."""
-        found = self.model.label_class(label)
-        if found is not None and not found.visible:
-            self.model.update_class(label, visible=True)
-        if not self.model.show_labels:
-            self.model.show_labels = True
-
-    def label_at(self, x: float, y: float) -> int:
-        """The label of the level-0 pixel at a point; 0 outside the slide."""
-        store = self.model.labels
-        if store is None or not (0 <= x < store.width and 0 <= y < store.height):
-            return 0
-        tile = store.tile(0, int(y) // 512, int(x) // 512)
-        return 0 if tile is None else int(tile[int(y) % 512, int(x) % 512])
-
-    def set_live(self, stroke: Stroke | None) -> None:
-        if self.scene.labels is not None:
-            self.scene.labels.live = stroke
-        self._tick_timer.start() if stroke is not None else self._tick_timer.stop()
-
-    def draw_stroke(self, points: list[Point], radius: float, label: int) -> None:
-        """Show a piece of a stroke at once."""
-        assert self.scene.labels is not None
-        self.scene.prepare(self.devicePixelRatioF())
-        self.update_level0(self.scene.labels.draw_stroke(points, radius, label, self.scene.label_keys()))
-
-    def submit_stroke(self, stroke: Stroke, points: np.ndarray) -> None:
-        """Hand a part of a stroke to the store."""
-        # `_store`, not the model's: a stroke cut short by another slide belongs to the slide it was begun on.
-        assert self._store is not None
-        try:
-            self._store.stroke(points, stroke.radius, stroke.label, group=stroke.group, text=stroke.text)
-        except OpsinError as error:
-            self.failed.emit(str(error))
-        self._out_of_date(bounds([tuple(p) for p in points], stroke.radius))
-
-    def submit_polygon(self, points: list[Point], label: int, rule: str, text: str) -> None:
-        """Show a filled ring at once and hand it to the store."""
-        assert self._store is not None and self.scene.labels is not None
-        self.scene.prepare(self.devicePixelRatioF())
-        rect = self.scene.labels.draw_polygon(points, label, rule, self.scene.label_keys())
-        text = text if label else f"{text} (subtract)"
-        try:
-            self._store.polygon([np.array(points)], label, rule=rule, text=text)
-        except OpsinError as error:
-            self.failed.emit(str(error))
-        self._out_of_date(rect)
-        self.update_level0(rect)
-
-    def _out_of_date(self, rect: Rect) -> None:
-        """Label tiles out of sight do not show the edit yet; those in sight do, and keep it until `changed`."""
-        assert self.scene.labels is not None
-        self.scene.labels.invalidate(rect, keep=set(self.scene.label_keys()))
 
     # ---- drawing
 
