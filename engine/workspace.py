@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from .backups import move_backups
-from .data.slides import Slide, file_fingerprint, is_slide, open_slide, sampled_fingerprint
+from .data.sets import slide_files
+from .data.slides import Slide, file_fingerprint, open_slide, sampled_fingerprint
 from .database import DATABASE, Database
 from .errors import LabelError, OpsinError, RunError, WorkspaceError
 from .files import replacing
@@ -113,7 +114,7 @@ class Workspace(SlideTables):
         """
         self.rejected = []
         found: list[Item] = []
-        for path in _slide_files(paths):
+        for path in slide_files(paths):
             try:
                 with open_slide(path) as slide:
                     found.append(self._add(path.resolve(), slide))
@@ -320,10 +321,3 @@ class Workspace(SlideTables):
         if path.is_relative_to(self.folder.parent):
             return (Path("..") / path.relative_to(self.folder.parent)).as_posix()
         return str(path)
-
-
-def _slide_files(paths: Iterable[Path]) -> list[Path]:
-    files: list[Path] = []
-    for path in map(Path, paths):
-        files += sorted(p for p in path.iterdir() if p.is_file() and is_slide(p)) if path.is_dir() else [path]
-    return files

@@ -123,10 +123,10 @@ class Commands:
 
     def open_folder(self, folder: Path) -> None:
         """Open a workspace, or the slides in a folder that is none."""
-        from ..engine.data.slides import is_slide
+        from ..engine.data.sets import holds_slides
 
         known = [folder / DATABASE, folder / "opsin" / DATABASE]
-        if not any(path.is_file() for path in known) and not any(is_slide(path) for path in folder.iterdir()):
+        if not any(path.is_file() for path in known) and not holds_slides(folder):
             self.window.messages.warning(
                 f"{folder} is no workspace and holds no slides; File › New workspace makes one there."
             )

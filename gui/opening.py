@@ -60,11 +60,12 @@ def plan(paths: list[Path], workspace_open: bool) -> Plan:
 
 def without_slides(path: Path) -> str:
     """Return one sentence about why nothing can be opened at `path`, "" when it is a slide or a folder with slides in it."""
+    from ..engine.data.sets import holds_slides
     from ..engine.data.slides import is_slide
 
     try:
         if path.is_dir():
-            found = any(is_slide(inside) for inside in path.iterdir())
+            found = holds_slides(path)
             return "" if found else f"{path} is no workspace, and no slides lie directly in it; nothing was opened."
         if not path.exists():
             return f"{path} is not there; nothing was opened."
@@ -75,7 +76,9 @@ def without_slides(path: Path) -> str:
 
 def automatic_workspace(path: Path) -> Path:
     """Return the workspace folder for a slide or a folder of slides that was opened without a workspace."""
-    folder = path if path.is_dir() else path.parent
+    from ..engine.data.sets import is_slide_folder
+
+    folder = path if path.is_dir() and not is_slide_folder(path) else path.parent
     if folder.name == "opsin" and (folder / DATABASE).is_file():
         return folder
     wanted = folder / "opsin"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import SlideError
-from .slides import is_slide
+from .sets import slide_files
 
 
 def slides_in(path: Path) -> list[Path]:
@@ -16,9 +16,9 @@ def slides_in(path: Path) -> list[Path]:
     SlideError : it is a folder without slides.
     """
     path = Path(path)
-    if is_slide(path) or not path.is_dir():
+    if not path.is_dir():
         return [path]
-    found = sorted(p for p in path.iterdir() if is_slide(p) and not p.name.startswith("."))
+    found = [slide for slide in slide_files([path]) if not slide.name.startswith(".")]
     if not found:
         raise SlideError(f"There are no slides directly in the folder {path}; name one that holds some.")
     return found

@@ -23,12 +23,14 @@ class OpenSlideSlide(Slide):
 
     reader = "OpenSlide"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, file: Path | None = None) -> None:
+        """`file`: what OpenSlide opens where it is not `path` itself, such as a file in a folder of DICOM."""
         import openslide
 
         super().__init__(path)
+        self._opened = str(file or path)
         self._renewing = threading.Lock()
-        self._handle: openslide.OpenSlide | None = openslide.OpenSlide(str(path))
+        self._handle: openslide.OpenSlide | None = openslide.OpenSlide(self._opened)
         properties = self._handle.properties
         self.vendor = properties.get("openslide.vendor", "unknown")
         width, height = self._handle.dimensions
@@ -40,7 +42,7 @@ class OpenSlideSlide(Slide):
         self._set_scale(properties)
 
     @classmethod
-    def try_open(cls, path: Path, reasons: list[str]) -> OpenSlideSlide | None:
+    def try_open(cls, path: Path, reasons: list[str], file: Path | None = None) -> OpenSlideSlide | None:
         """The slide, or None with the reason added to `reasons`."""
         try:
             import openslide
@@ -48,7 +50,7 @@ class OpenSlideSlide(Slide):
             reasons.append(f"OpenSlide is not installed properly: {error}")
             return None
         try:
-            return cls(path)
+            return cls(path, file)
         except openslide.OpenSlideUnsupportedFormatError:
             reasons.append("OpenSlide does not know the format")
         except openslide.OpenSlideError as error:
@@ -90,7 +92,7 @@ class OpenSlideSlide(Slide):
         with self._renewing:
             if self._handle is dead:
                 try:
-                    self._handle = openslide.OpenSlide(str(self.path))
+                    self._handle = openslide.OpenSlide(self._opened)
                 except openslide.OpenSlideError:
                     self._handle = None  # the file itself is gone; further reads say so
 

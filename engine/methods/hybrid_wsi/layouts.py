@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ...data.slides import PICTURE_SUFFIXES, SUFFIXES, file_fingerprint
+from ...data.sets import slides_below
+from ...data.slides import PICTURE_SUFFIXES, file_fingerprint
 from ...errors import OpsinError, RunError, WorkspaceError
 from ...labels.classes import DEFAULT_CLASSES, LabelClass
 from ...slide_table import LABEL_COLUMNS, TableRow, match_rows, read_slide_table, slide_label, unknown_words
@@ -33,7 +34,7 @@ def read_folder(folder: Path) -> tuple[str, list[SlideSample], list[str]]:
     RunError : two slides have the same name and it is not said that they are two; or a table cannot be read.
     """
     files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
-    slides = [p for p in files if p.suffix.lower() in SUFFIXES and not _is_mask(p.relative_to(folder))]
+    slides = [p for p in slides_below(folder) if not _is_mask(p.relative_to(folder))]
     camelyon = any(re.match(r"(normal|tumor|test)_\d{3}$|patient_\d{3}_node_\d$", p.stem.lower()) for p in slides)
     notes: list[str] = []
     if camelyon and (left := [p for p in slides if p.stem.lower() in DUPLICATE]):
