@@ -18,8 +18,9 @@ from shapely.geometry import Polygon, box
 
 from ..errors import AnnotationError
 from ..files import write_text
+from .frame import Frame
 from .mapping import EXCLUSION, shortened
-from .shapes import Kind, Outline, Outlines, polygon_rings, repair, usable
+from .shapes import Kind, Origin, Outline, Outlines, polygon_rings, repair, usable
 
 HOLES = "Exclusion"
 """Group in which holes are written."""
@@ -27,10 +28,12 @@ KINDS: dict[str, Kind] = {
     "Polygon": "polygon", "Spline": "spline", "Rectangle": "rectangle", "None": "polygon",
     "Dot": "point", "PointSet": "point", "Measurement": "line",
 }  # fmt: skip
+ORIGINS: tuple[Origin, ...] = ("slide", "bounds")
 TYPES = {
     "polygon": "Polygon",
     "spline": "Spline",
     "rectangle": "Rectangle",
+    "ellipse": "Polygon",
     "point": "PointSet",
     "line": "Measurement",
 }
@@ -61,6 +64,7 @@ class _Reader:
         self.parser.EndElementHandler = self.end
         self.parser.StartDoctypeDeclHandler = self.refuse
         self.parser.EntityDeclHandler = self.refuse
+        self.parser.CommentHandler = self.comment
 
     def fail(self, text: str) -> NoReturn:
         raise AnnotationError(f"{self.path.name}, line {self.parser.CurrentLineNumber}: {text}")
@@ -68,6 +72,12 @@ class _Reader:
     def refuse(self, *_: object) -> NoReturn:
         # entities can blow a file of a few bytes up to gigabytes; ASAP never writes them
         self.fail("a document type definition is not allowed in an annotation file; remove the <!DOCTYPE …> part.")
+
+    def comment(self, text: str) -> None:
+        """Take notice of what `write_asap` says of the coordinates."""
+        for origin in ORIGINS:
+            if text.strip().startswith(f"origin: {origin};"):
+                self.outlines.origin = origin
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         if not self.root:
@@ -161,13 +171,18 @@ def read_asap(path: Path) -> Outlines:
     return reader.outlines
 
 
-def write_asap(path: Path, outlines: list[Outline]) -> None:
+def write_asap(path: Path, outlines: list[Outline], frame: Frame | None = None) -> None:
     """Write outlines as ASAP XML: groups declared, plain decimals.
 
     A hole becomes an annotation of the group "Exclusion". Where something lies inside a hole, "apply exclusions last"
     would wipe it out; there the outline is cut into parts without that hole instead, so that the order in which a
     program applies the annotations does not matter; so it is also when a class is itself called like that group.
+
+    Parameters
+    ----------
+    frame : where the coordinates lie; it is stated in a comment at the top.
     """
+    about = (frame or Frame()).plain()
     colours: dict[str, str] = {}
     entries: list[str] = []
 
@@ -208,7 +223,8 @@ def write_asap(path: Path, outlines: list[Outline]) -> None:
     )
     write_text(
         Path(path),
-        '<?xml version="1.0"?>\n<ASAP_Annotations>\n\t<Annotations>\n' + "".join(entries)
+        f'<?xml version="1.0"?>\n<!-- origin: {about["origin"]}; {about["coordinates"]} -->\n'
+        "<ASAP_Annotations>\n\t<Annotations>\n" + "".join(entries)
         + "\t</Annotations>\n\t<AnnotationGroups>\n" + groups + "\t</AnnotationGroups>\n</ASAP_Annotations>\n",
     )  # fmt: skip
 

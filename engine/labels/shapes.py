@@ -15,8 +15,11 @@ from shapely.geometry import MultiPolygon, Polygon
 
 from .mapping import shortened
 
-Kind = Literal["polygon", "spline", "rectangle", "point", "line"]
-AREAL: tuple[Kind, ...] = ("polygon", "spline", "rectangle")
+Kind = Literal["polygon", "spline", "rectangle", "ellipse", "point", "line"]
+AREAL: tuple[Kind, ...] = ("polygon", "spline", "rectangle", "ellipse")
+Origin = Literal["", "slide", "bounds"]
+"""Where (0, 0) of a file's coordinates lies: "slide", the corner of the full slide; "bounds", the corner of the box that
+OpenSlide calls bounds, to which QuPath crops a slide; "" when the file does not say."""
 LARGEST = 1e8
 """No slide is that wide: a coordinate beyond it is garbage, not a place. The label store takes none beyond it either."""
 NOT_DRAWN = ("detection", "cell", "tile", "core")
@@ -35,6 +38,8 @@ class Outline:
     exclude : the area is *not* of the class it lies in; applied after all others whatever the file order.
     object_type : what QuPath calls the object (annotation, detection, cell, tile).
     locked : nobody is to change it.
+    metadata, measurements : what QuPath keeps with an object: texts and numbers by name.
+    plane : QuPath's depth and time (z, t); (0, 0) in a flat image.
     """
 
     name: str
@@ -45,6 +50,9 @@ class Outline:
     kind: Kind = "polygon"
     object_type: str = "annotation"
     locked: bool = False
+    metadata: dict[str, str] = field(default_factory=dict)
+    measurements: dict[str, float] = field(default_factory=dict)
+    plane: tuple[int, int] = (0, 0)
 
     @property
     def areal(self) -> bool:
@@ -72,14 +80,39 @@ class Outline:
         """Return a copy shifted by (dx, dy) level-0 px."""
         return replace(self, rings=[ring + (dx, dy) for ring in self.rings])
 
+    def scaled(self, x: float, y: float) -> Outline:
+        """Return a copy x times as wide and y times as high, seen from (0, 0)."""
+        return replace(self, rings=[ring * (x, y) for ring in self.rings])
+
 
 class Outlines(list[Outline]):
-    """What a reader returns: the outlines and, in words, what it had to repair or leave out."""
+    """What a reader returns: the outlines and, in words, what it had to repair or leave out.
+
+    Attributes
+    ----------
+    origin : what the file says of its coordinates.
+    size : width and height of the picture that the outlines belong to, None when the file does not say.
+    raster : they were traced from the pixels of such a picture: no two of them share a pixel, and `size` must fit the slide.
+    """
 
     def __init__(self, outlines: Iterable[Outline] = ()) -> None:
         super().__init__(outlines)
         self.repaired: list[str] = []
         self.skipped: list[str] = []
+        self.origin: Origin = ""
+        self.size: tuple[int, int] | None = None
+        self.raster = False
+
+    def same(self, outlines: Iterable[Outline]) -> Outlines:
+        """Return other outlines with what is known of these."""
+        found = Outlines(outlines)
+        found.repaired, found.skipped = list(self.repaired), list(self.skipped)
+        found.origin, found.size, found.raster = self.origin, self.size, self.raster
+        return found
+
+    def moved(self, dx: float, dy: float) -> Outlines:
+        """Return copies shifted by (dx, dy) level-0 px."""
+        return self.same(outline.moved(dx, dy) for outline in self)
 
 
 @dataclass
@@ -88,6 +121,36 @@ class Repair:
 
     polygons: list[Polygon] = field(default_factory=list)
     changed: bool = False
+
+
+def ellipse(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
+    """Return the ellipse in a box as a ring, float64 [N, 2], at most 0.02 px inside the true one.
+
+    The four points at which it touches the box are among them.
+    """
+    largest = max(x1 - x0, y1 - y0) / 2
+    step = np.arccos(np.clip(1 - 0.02 / max(largest, 0.1), -1, 1))
+    count = 4 * int(np.clip(np.ceil(np.pi / 4 / step), 4, 4096))
+    angle = np.arange(count) * (2 * np.pi / count)
+    points = np.column_stack(
+        [(x0 + x1) / 2 + np.cos(angle) * (x1 - x0) / 2, (y0 + y1) / 2 + np.sin(angle) * (y1 - y0) / 2]
+    )
+    points[0, 0], points[count // 4, 1], points[count // 2, 0], points[3 * count // 4, 1] = x1, y1, x0, y0
+    return points
+
+
+def simplified(outline: Outline, tolerance: float) -> Outline:
+    """Return a copy with fewer points, none of whose sides is farther than `tolerance` px from the old outline.
+
+    Holes that would vanish stay as they are, and no ring crosses itself that did not before. An outline that is no area
+    comes back as it is.
+    """
+    if not outline.areal or tolerance <= 0 or len(outline.rings[0]) < 4:
+        return outline
+    polygon = shapely.simplify(Polygon(outline.rings[0], outline.rings[1:]), tolerance, preserve_topology=True)
+    if not isinstance(polygon, Polygon) or not polygon.is_valid or not polygon.area > 0:
+        return outline
+    return replace(outline, kind="polygon", rings=polygon_rings(polygon))
 
 
 def usable(points: np.ndarray) -> bool:
