@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
+from .arguments import Action, make_parser
 from .errors import OpsinError, RecipeError, RunError
 from .jobs import JobSpec
 from .runs import Control, Event
@@ -39,11 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         serve()
         return 0
-    parser = _parser()
+    actions = _actions()
+    parser = make_parser(actions)
     try:
-        if not words or (not words[0].startswith("-") and words[0] not in _VERBS):
+        if not words or (not words[0].startswith("-") and words[0] not in actions):
             if words and not Path(words[0]).exists():
-                near = difflib.get_close_matches(words[0], _VERBS, 1)
+                near = difflib.get_close_matches(words[0], actions, 1)
                 guess = f" Did you mean 'opsin {near[0]}'?" if near else ""
                 parser.error(f"'{words[0]}' is neither a verb nor a file that exists.{guess}")
             return _window(words)
@@ -58,106 +59,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "opsin",
-        description="Look, annotate, train, predict and correct in one window. For research use, not for diagnosis.",
-        epilog="'opsin' alone, or 'opsin FILE…', opens the window.",
-    )
-    parser.add_argument("--version", action="version", version=f"opsin {__version__}")
-    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-
-    def verb(name: str, action: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
-        sub = verbs.add_parser(name, help=help, description=help)
-        sub.set_defaults(action=action)
-        return sub
-
-    demo = verb("demo", _demo, "the guided main job on made data, with screenshots and a report")
-    demo.add_argument("--headless", action="store_true", help="do not show the window")
-    demo.add_argument("--output", type=Path, default=Path("demo-output"), metavar="DIR")
-
-    verb("methods", _methods, "list the methods")
-    recipe = verb("recipe", _recipe, "print a recipe as YAML")
-    recipe.add_argument("method")
-    recipe.add_argument("preset", nargs="?", default="paper")
-
-    train = verb("train", _train, "train a method")
-    train.add_argument("method")
-    train.add_argument("--data", required=True, type=Path, help="workspace, or a data set in a layout of the method")
-    train.add_argument("--recipe", default="quick", help="preset name or YAML file (default: quick)")
-    train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
-    train.add_argument("--run", type=Path, metavar="DIR", help="folder of the run (default: runs/… in the workspace)")
-    train.add_argument("--resume", action="store_true", help="go on with the run in --run")
-    train.add_argument("--devices", type=int, default=1, metavar="N", help="processes on this machine, one a GPU")
-    train.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (start the command on each)")
-    _common(train)
-
-    predict = verb("predict", _predict, "predict with a checkpoint")
-    predict.add_argument("method")
-    predict.add_argument("--checkpoint", required=True, type=Path, help="checkpoint file or run folder")
-    predict.add_argument("--input", required=True, nargs="+", action="extend", metavar="PATH", dest="inputs")
-    predict.add_argument("--output", required=True, type=Path, metavar="DIR")
-    predict.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
-    predict.add_argument("--only", choices=("missing", "failed"), help="go on with an earlier prediction into --output")
-    _common(predict)
-
-    evaluate = verb("evaluate", _evaluate, "measure a checkpoint on labelled data")
-    evaluate.add_argument("method")
-    evaluate.add_argument("--checkpoint", required=True, type=Path, help="checkpoint file or run folder")
-    evaluate.add_argument("--data", required=True, type=Path)
-    evaluate.add_argument("--json", type=Path, metavar="FILE", help="also write the metrics there")
-    _common(evaluate)
-
-    bring = verb("import", _import, "turn a published weight file into a checkpoint")
-    bring.add_argument("method")
-    bring.add_argument("file", type=Path)
-    bring.add_argument("--output", required=True, type=Path, metavar="FILE")
-
-    export = verb("export", _export, "write the network of a checkpoint as an ExportedProgram (.pt2)")
-    export.add_argument("method")
-    export.add_argument("--checkpoint", required=True, type=Path)
-    export.add_argument("--output", required=True, type=Path, metavar="FILE")
-
-    convert = verb("convert", _convert, "convert annotations and results between formats")
-    convert.description = (
-        ".xml (ASAP), .geojson (QuPath), .labels (label store of a slide) and .heat (heat map; also to .tif). "
-        "Into .labels: classes whose names mean neither tumour, normal tissue nor an exclusion are left out and named, "
-        "unless --map says what they become."
-    )
-    convert.add_argument("source", type=Path, metavar="IN")
-    convert.add_argument("target", type=Path, metavar="OUT")
-    convert.add_argument("--size", metavar="WIDTHxHEIGHT", help="full size of the slide in pixels; for .labels")
-    convert.add_argument("--slide", type=Path, metavar="FILE", help="take the size from this slide; for .labels")
-    convert.add_argument(
-        "--map",
-        action="append",
-        default=[],
-        metavar="NAME=CLASS",
-        dest="choices",
-        help="what a class of the file becomes: Tumour, Normal, Exclude, clear or skip; for .labels",
-    )
-
-    verb("doctor", _doctor, "say what works on this machine and what does not")
-    return parser
-
-
-def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda:N or mps (default: auto)")
-    parser.add_argument("--events", action="store_true", help="write events as JSON lines on standard output")
-
-
-_VERBS = (
-    "demo",
-    "methods",
-    "recipe",
-    "train",
-    "predict",
-    "evaluate",
-    "import",
-    "export",
-    "convert",
-    "doctor",
-)
+def _actions() -> dict[str, Action]:
+    """What each verb does, in the order of the help."""
+    return {
+        "demo": _demo,
+        "methods": _methods,
+        "recipe": _recipe,
+        "train": _train,
+        "predict": _predict,
+        "report": _report,
+        "evaluate": _evaluate,
+        "import": _import,
+        "export": _export,
+        "convert": _convert,
+        "doctor": _doctor,
+    }
 
 
 # ---- verbs that run a job -------------------------------------------------------------------------------------------
@@ -250,6 +166,22 @@ def _predict(arguments: argparse.Namespace) -> int:
     )
     status = _execute(job, arguments.events, keep)
     return status or int(bool(failed))  # what could be predicted is there, but not everything that was asked for
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from .report import write_report
+    from .workspace import Workspace
+
+    with Workspace.open(_existing(arguments.workspace)) as workspace:
+        known = sorted(workspace.scores(), key=lambda entry: entry["time"])
+        if arguments.run is None and not known:
+            raise RunError(f"No slide of {arguments.workspace} has a score; predict slides first.")
+        run = Path(arguments.run).name if arguments.run is not None else known[-1]["run"]
+        split = "" if arguments.split == "all" else arguments.split
+        chosen = {"split": split, "threshold": arguments.threshold, "names": arguments.names}
+        write_report(workspace, run, arguments.output, **chosen)
+    print(arguments.output)
+    return 0
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .metrics.roc import at_threshold, auc, auc_interval, curve, full_sensitivity
+
+if TYPE_CHECKING:
+    from .workspace import Workspace
 
 SPLITS = {
     "test": "Test slides",
@@ -60,7 +64,7 @@ class Judgement:
     ----------
     points : the ROC curve, (1 - specificity, sensitivity); empty without both kinds of slides.
     full : threshold at 100 % sensitivity, None when undefined.
-    setter : name of the slide that sets it.
+    setter_row : the slide that sets it.
     """
 
     rows: list[ScoreRow]
@@ -68,7 +72,12 @@ class Judgement:
     auc: float | None = None
     full: float | None = None
     full_specificity: float | None = None
-    setter: str = ""
+    setter_row: ScoreRow | None = None
+
+    @property
+    def setter(self) -> str:
+        """Name of the slide that sets the threshold at 100 % sensitivity."""
+        return "" if self.setter_row is None else self.setter_row.name
 
     @property
     def full_text(self) -> str:
@@ -99,6 +108,25 @@ class Judgement:
         return (1 - values["specificity"], values["sensitivity"])
 
 
+def score_rows(workspace: Workspace, run: str, states: Mapping[str, tuple[str, str]]) -> list[ScoreRow]:
+    """Return all slides of a workspace with what a run says of them, in the workspace's order.
+
+    Parameters
+    ----------
+    run : name under which the scores are kept; "": none.
+    states : slide id -> (state, error) of the newest prediction.
+    """
+    scores = {entry["item"]: entry for entry in workspace.scores(run)} if run else {}
+    rows = []
+    for item in workspace.items():
+        found = scores.get(item.id, {})
+        row = ScoreRow(item.id, item.name, item.label, item.split, found.get("score"), found.get("source", ""))
+        row.area, row.skipped = found.get("area"), found.get("skipped", 0)
+        row.state, row.error = states.get(item.id, ("", ""))
+        rows.append(row)
+    return rows
+
+
 def judge(rows: list[ScoreRow], split: str = "") -> Judgement:
     """Judge the rows that have a label and a score and belong to `split` ("" = all; no split counts as "train")."""
     known = [row for row in rows if row.score is not None and row.label is not None]
@@ -113,7 +141,7 @@ def judge(rows: list[ScoreRow], split: str = "") -> Judgement:
     point = full_sensitivity(labels, scores)
     if point is not None:
         result.full, result.full_specificity = point.threshold, point.specificity
-        result.setter = chosen[point.setter].name
+        result.setter_row = chosen[point.setter]
     return result
 
 

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from ..engine.files import replacing
 from ..engine.jobs import Job
-from ..engine.judgement import ScoreRow, first_threshold, rounded_down
+from ..engine.judgement import ScoreRow, first_threshold, rounded_down, score_rows
 from ..engine.results import Heatmap
 from .background import Relay, in_background
 from .buttons import IconButton
@@ -266,26 +266,7 @@ class ResultsPanel(QWidget):
         """Read slides and scores again and judge them; `fresh`: of another network."""
         rows: list[ScoreRow] = []
         if self.workspace is not None:
-            scores = (
-                {s["item"]: s for s in self.workspace.scores(self.predictor.run_id)} if self.predictor.run_id else {}
-            )
-            for item in self.workspace.items():
-                found = scores.get(item.id, {})
-                state, error = self.predictor.states.get(item.id, ("", ""))
-                rows.append(
-                    ScoreRow(
-                        item.id,
-                        item.name,
-                        item.label,
-                        item.split,
-                        found.get("score"),
-                        found.get("source", ""),
-                        found.get("area"),
-                        found.get("skipped", 0),
-                        state,
-                        error,
-                    )
-                )
+            rows = score_rows(self.workspace, self.predictor.run_id, self.predictor.states)
         chosen = set(self.table.selected_items())
         self.table.rows.set_rows(rows)
         for number, id in enumerate(self.table.shown()):

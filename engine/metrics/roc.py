@@ -52,6 +52,40 @@ def curve(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return np.append(0.0, false), np.append(0.0, true), np.append(np.inf, scores[last])
 
 
+def curve_band(
+    labels: np.ndarray, scores: np.ndarray, resamples: int = 1000, level: float = 0.95, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Return false positive rates [101] and the bootstrap interval of the true positive rate at each: (rates, low, high).
+
+    Positives and negatives are resampled apart, as in `auc_interval`; None without both.
+    """
+    labels, scores = _checked(labels, scores)
+    positive, negative = scores[labels], scores[~labels]
+    if not len(positive) or not len(negative):
+        return None
+    rng = np.random.default_rng(seed)
+    rates = np.linspace(0.0, 1.0, 101)
+    truth = np.repeat([True, False], [len(positive), len(negative)])
+    found = np.empty((resamples, len(rates)))
+    for number in range(resamples):
+        drawn = np.concatenate([rng.choice(positive, len(positive)), rng.choice(negative, len(negative))])
+        false, true, _ = curve(truth, drawn)
+        last = np.append(np.flatnonzero(np.diff(false)), len(false) - 1)  # the highest point at each rate
+        found[number] = np.interp(rates, false[last], true[last])
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return rates, low, high
+
+
+def wilson(hits: int, total: int, z: float = 1.959964) -> tuple[float, float] | None:
+    """Return Wilson's score interval (95 %) of a share; None of nothing."""
+    if not total:
+        return None
+    share, spread = hits / total, z * z / total
+    middle = share + spread / 2
+    width = z * np.sqrt(share * (1 - share) / total + spread / (4 * total))
+    return float(max(0.0, (middle - width) / (1 + spread))), float(min(1.0, (middle + width) / (1 + spread)))
+
+
 @dataclass(frozen=True)
 class OperatingPoint:
     """Where all positives are found: threshold, specificity there, index of the positive that sets the threshold."""
