@@ -208,7 +208,7 @@ class Report:
         return parts
 
     def _why(self, row: ScoreRow) -> str:
-        """Return why a slide that was predicted has no score; the sentence of a failure may name the file and stays out without names."""
+        """Return why a slide that was predicted has no score; a failure's sentence may name the file: it needs names."""
         if row.score is not None:
             return ""
         if row.state == "failed":
