@@ -151,8 +151,8 @@ def _read_feature(feature: dict[str, Any], title: str, found: Outlines) -> None:
                 continue
             if isinstance(geometry, dict) and geometry.get("isEllipse") is True and len(arrays) == 1:
                 shape = "ellipse"  # whatever polygon stands for it: QuPath takes its box
-                x0, y0, x1, y1 = *arrays[0].min(axis=0), *arrays[0].max(axis=0)
-                arrays = [ellipse(float(x0), float(y0), float(x1), float(y1))]
+                low, high = arrays[0].min(axis=0).tolist(), arrays[0].max(axis=0).tolist()
+                arrays = [ellipse(low[0], low[1], high[0], high[1])]
         outline = Outline(
             name, arrays, class_name, color, kind=shape, object_type=str(kind), locked=locked, plane=plane
         )
