@@ -24,7 +24,7 @@ from . import demo_report
 from .demo_hands import PATIENCE, DemoError, Hands
 
 MARK = "figures.json"
-BASELINE = {"pixel_labels_only": True, "stage2": False}
+BASELINE = {"supervision": "pixel_only", "stage2": False}
 """No slide label reaches the baseline, so it has no slide classifier either: that one learns from slide labels."""
 
 

@@ -93,7 +93,7 @@ class Report:
             "problems": record.get("problems", []),
             "command": record["command"],
             "device": record["device"],
-            "changes": {key: record["recipe"][key] for key in ("pixel_labels_only", "seed")},
+            "changes": {key: record["recipe"][key] for key in ("supervision", "seed")},
         }
 
     def add_scores(self, name: str, found: list[tuple[str, str, dict[str, Any]]], job: dict[str, Any]) -> None:

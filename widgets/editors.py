@@ -151,13 +151,15 @@ class SwitchEditor(Editor):
 
 
 class ChoiceEditor(Editor):
-    """One of a closed list; None is shown as "automatic"."""
+    """One of a closed list; None is shown as "automatic", the others by their words where there are any."""
 
-    def __init__(self, choices: list[Any], parent: QWidget | None = None) -> None:
+    def __init__(
+        self, choices: list[Any], parent: QWidget | None = None, words: Mapping[Any, str] | None = None
+    ) -> None:
         super().__init__(parent)
         self.box = QuietComboBox()
         for choice in choices:
-            self.box.addItem("automatic" if choice is None else str(choice), choice)
+            self.box.addItem((words or {}).get(choice, "automatic" if choice is None else str(choice)), choice)
         self.box.currentIndexChanged.connect(lambda _: self.edited.emit())
         self._hold(self.box)
 

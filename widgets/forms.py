@@ -164,11 +164,12 @@ class SettingsForm(QWidget):
             row.complain(errors.get(name, ""))
             if row.unless:
                 row.replaced = self.rows[row.unless].replaces = self.rows[row.unless].editor.get() is not None
+            row.idle = any(self.rows[other].editor.get() not in values for other, values in row.when.items())
         self.problem.say(" ".join(text for name, text in errors.items() if name not in self.rows))
         self._arrange()
 
     def _arrange(self) -> None:
-        """Hide advanced settings and those that another replaces, but never one that was changed or is wrong."""
+        """Hide advanced settings and those that another replaces or makes idle, but never one that was changed or is wrong."""
         for box, names in self._groups:
             shown = [n for n in names if self.show_all.isChecked() or self.rows[n].important]
             for name in names:
@@ -180,11 +181,14 @@ class SettingRow:
     """One setting in the grid: name (with reset once it is changed), editor, unit, and below it what is wrong."""
 
     def __init__(self, name: str, info: FieldInfo, grid: QGridLayout) -> None:
-        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+        extra = _extra(info)
         self.name = name
         self.title = info.title or name
         self.advanced = bool(extra.get("advanced", False))
         self.unless = str(extra.get("unless", ""))
+        self.when: dict[str, list[str]] = extra.get("when", {})
+        self.words: dict[Any, str] = extra.get("words", {})
+        self.idle = False
         self.replaced = False
         self.replaces = False
         self.changed = False
@@ -221,7 +225,7 @@ class SettingRow:
 
     @property
     def important(self) -> bool:
-        if self.replaced and not (self.changed or self.wrong):
+        if (self.replaced or self.idle) and not (self.changed or self.wrong):
             return False
         return not self.advanced or self.replaces or self.changed or self.wrong
 
@@ -237,7 +241,8 @@ class SettingRow:
         font = self.label.font()
         font.setBold(changed)
         self.label.setFont(font)
-        self.reset.setToolTip(f"Changed; the preset says {describe(preset)}. Click to take it back.")
+        said = self.words.get(preset) if self.words else describe(preset)
+        self.reset.setToolTip(f"Changed; the preset says {said}. Click to take it back.")
 
     def complain(self, text: str) -> None:
         self.wrong = bool(text)
@@ -259,6 +264,11 @@ def grouped(model_class: type[BaseModel]) -> dict[str, list[str]]:
     return groups
 
 
+def _extra(info: FieldInfo) -> dict[str, Any]:
+    """Return what `engine.method.setting` says of a field beside type and limits."""
+    return dict(info.json_schema_extra) if isinstance(info.json_schema_extra, dict) else {}
+
+
 def make_editor(name: str, info: FieldInfo) -> Editor:
     """Return the editor for a field's type."""
     kind, optional = info.annotation, False
@@ -267,7 +277,7 @@ def make_editor(name: str, info: FieldInfo) -> Editor:
         optional = len(parts) < len(get_args(kind))
         kind = parts[0] if len(parts) == 1 else Any
     if get_origin(kind) is Literal:
-        return ChoiceEditor(([None] if optional else []) + list(get_args(kind)))
+        return ChoiceEditor(([None] if optional else []) + list(get_args(kind)), words=_extra(info).get("words"))
     if kind in (str, Path):
         return TextEditor(optional, browse=kind is Path or name.endswith(FILE_NAMES))
     low, high, step = limits_of(info)

@@ -42,8 +42,7 @@ PUBLISHED = {
     "precision": "float32",
     "hard_negatives": True,
     "removal": True,
-    "pixel_labels_only": False,
-    "self_training": False,
+    "supervision": "hybrid",
 }
 # Where nothing was stated: what the card recommends.
 RECOMMENDED = {
@@ -67,6 +66,7 @@ def test_paper_is_the_published_configuration_and_says_all_of_it():
     left = set(HybridRecipe.model_fields) - set(written)
     assert left == {
         "width",  # of the small network
+        "bag_tiles",  # of the baselines
         "imagenet_weights",
         "initial_checkpoint",
         "steps_initial",

@@ -230,7 +230,7 @@ def steps(folder: Path) -> int:
 
 def test_outlines_only_takes_as_many_steps_as_all_rounds(few, whole, tmp_path):
     run = Run(tmp_path)
-    checkpoint = train(RECIPE.model_copy(update={"pixel_labels_only": True}), few, run)
+    checkpoint = train(RECIPE.model_copy(update={"supervision": "pixel_only"}), few, run)
     run.close()
     assert steps(tmp_path) == steps(whole[1]) == 5 + 2 * 4
     assert checkpoint.header["round"] == 0
@@ -242,7 +242,7 @@ def test_outlines_only_takes_as_many_steps_as_all_rounds(few, whole, tmp_path):
     [
         {"reweighting": 1.0},
         {"hard_negatives": False},
-        {"self_training": True},
+        {"supervision": "self_training"},
         {"negative_upto": 10},
         {"positive_upto": 90},
         {"clip": 0.9},

@@ -53,7 +53,7 @@ def test_the_demo_runs_to_its_end_and_reports_what_its_runs_say(tmp_path, tidy, 
         run = workspace / "runs" / training["run"]
         assert training["steps"] == sum("loss" in row for row in read_lines(run / "metrics.jsonl")) == 10
         assert training["command"] == read_record(run)["command"]
-        assert read_record(run)["recipe"]["pixel_labels_only"] == (name == "pixel labels only")
+        assert read_record(run)["recipe"]["supervision"] == ("pixel_only" if name == "pixel labels only" else "hybrid")
         scored = figures["scores"][name]
         with (workspace / "heatmaps" / run.name / "scores.csv").open(newline="") as file:
             kept = {

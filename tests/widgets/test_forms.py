@@ -270,3 +270,30 @@ def test_steps_take_the_place_of_epochs(qtbot):
     form.show_all.click()
     form.change(initial_epochs=5.0)
     assert steps.shown and epochs.shown, "what the user changed stays in sight"
+
+
+def test_settings_without_effect_are_hidden(qtbot):
+    """What another choice makes idle is out of sight, unless it was changed or all settings are shown."""
+    recipe = get_method("hybrid_wsi").Recipe
+    form = SettingsForm(recipe)
+    qtbot.addWidget(form)
+    form.show()
+    box = form.rows["supervision"].editor.field
+    assert [box.itemText(i) for i in range(box.count())] == [
+        "hybrid supervision", "pixel labels only", "self-training", "max-pool MIL", "gated-attention MIL",
+    ]  # fmt: skip
+    rows = form.rows
+
+    def seen(*names):
+        return [rows[name].editor.isVisible() for name in names]
+
+    assert seen("reweighting", "threshold", "stage2", "bag_tiles") == [True, True, True, False]
+    box.setFocus()
+    qtbot.keyClicks(box, "s")  # self-training
+    assert form.value().supervision == "self_training"
+    assert seen("reweighting", "threshold", "stage2", "bag_tiles") == [False, True, True, False]
+    form.change(supervision="attention_mil", threshold=0.3)
+    assert seen("reweighting", "threshold", "stage2", "bag_tiles") == [False, True, False, True], "a changed one stays"
+    assert "hybrid supervision" in rows["supervision"].reset.toolTip()
+    form.show_all.setChecked(True)
+    assert all(seen("reweighting", "threshold", "stage2", "bag_tiles"))

@@ -123,7 +123,9 @@ def _look(
     checkpoint: Checkpoint, sample: Any, data: Any, run: Run, folder: Path, overlap: Overlap | None
 ) -> Seen | None:
     """Predict one slide and compare it with what is known of it; None when the user stopped in the middle."""
-    options = HybridOptions.checked({"slide_mpp": sample.mpp})
+    options = HybridOptions.checked(
+        {"slide_mpp": sample.mpp, "regions": str(sample.labels) if sample.labels is not None else None}
+    )
     inner = _Inner(folder, run)
     try:
         results = list(predict(checkpoint, sample.path, options, inner))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,15 +14,23 @@ from ...checkpoints import Checkpoint
 from ...data.slides import Slide, open_slide
 from ...errors import RunError
 from ...files import remove_companions
+from ...labels.roi import Region
+from ...labels.store import LabelStore
 from ...results import NO_TILES, NO_TISSUE, Heatmap, Result, SlideScore
 from ...runs import Run
 from ...tiles import TilePyramid
-from .heat import SlideHeat, TileScore, map_base, predict_slide
+from .attend import attend
+from .heat import SlideHeat, TileScore, inside, map_base, predict_slide
+from .merge import Tile
+from .mil import AttentionMIL, tile_probability
 from .model import Ensemble, PatchNetwork, for_inference
 from .published import Trained, load_trained, unpack
-from .settings import HybridOptions
+from .settings import SUPERVISION, HybridOptions, HybridRecipe
 from .stage2 import classify, read_tiles
 from .tissue import Scale, scale_of
+
+BAG_ANSWERS = {"max_pool_mil": "most suspicious tile (max-pool MIL)", "attention_mil": "gated attention over all tiles"}
+"""What a slide's score rests on where multiple-instance learning answers."""
 
 
 def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: Run) -> Iterator[Result]:
@@ -35,7 +45,9 @@ def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: R
     trained = unpack(checkpoint)
     recipe = trained.recipe
     others = [unpack(load_trained(Path(name.strip()))) for name in (options.ensemble or "").split(";") if name.strip()]
-    network: PatchNetwork | Ensemble = trained.patch
+    network: PatchNetwork | Ensemble | AttentionMIL = trained.patch
+    if trained.bag is not None:
+        network = AttentionMIL(trained.patch, trained.bag)
     if others:
         _check_alike(trained, others)
         network = Ensemble([trained.patch, *(other.patch for other in others)])
@@ -55,19 +67,7 @@ def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: R
                 path, slide.width, slide.height, base=base, reduce="mean", meta={"kind": "heat"}
             ) as pyramid:
                 run.preview(heatmap, "heat map", slide=str(sample), item=options.item)
-                heat = predict_slide(
-                    network,
-                    slide,
-                    scale,
-                    run,
-                    overlap=options.overlap,
-                    batch=options.batch,
-                    precision=options.precision,
-                    heatmap=heatmap,
-                    pyramid=pyramid,
-                    view=options.view,
-                    prepared=for_inference(network, run.device),
-                )
+                heat, answer_of_bag = _look(network, slide, scale, run, options, heatmap, pyramid, recipe)
                 area = positive_area(pyramid, options.threshold, slide.mpp)
         except BaseException:
             _remove(path)
@@ -78,13 +78,45 @@ def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: R
         if run.stopping:
             return
         best = heat.top(options.K or recipe.K)
-        score, source = _score(slide, scale, [trained, *others], heat, best, options, run)
+        score: float | None
+        if answer_of_bag is not None and options.score != "maxima":
+            score, source = answer_of_bag, BAG_ANSWERS[recipe.supervision]
+        else:
+            score, source = _score(slide, scale, [trained, *others], heat, best, options, run)
     tiles = [(t.x, t.y, t.size, t.p) for t in best]
     answer = SlideScore(None, Path(sample).name, score, source, tiles, area, heat.skipped)
     if run.folder is not None:
         answer.path = folder / f"{stem}.score.json"
         answer.save(answer.path)
     yield answer
+
+
+def _look(
+    network: PatchNetwork | Ensemble | AttentionMIL,
+    slide: Slide,
+    scale: Scale,
+    run: Run,
+    options: HybridOptions,
+    heatmap: Heatmap,
+    pyramid: TilePyramid,
+    recipe: HybridRecipe,
+) -> tuple[SlideHeat, float | None]:
+    """Make the heat map; return the tile maxima and, from multiple-instance learning, its answer for the slide."""
+    how: dict[str, Any] = {
+        "overlap": options.overlap, "batch": options.batch, "precision": options.precision, "heatmap": heatmap,
+        "pyramid": pyramid, "view": options.view, "region": regions_of(options.regions, slide),
+    }  # fmt: skip
+    if isinstance(network, AttentionMIL):
+        return attend(network, slide, scale, run, **how)
+    highest: list[float] = []
+
+    def keep(tile: Tile, p: np.ndarray) -> None:
+        highest.append(tile_probability(inside(tile, p, slide)))
+
+    pools = recipe.supervision == "max_pool_mil"
+    prepared = for_inference(network, run.device)
+    heat = predict_slide(network, slide, scale, run, **how, keep=keep if pools else None, prepared=prepared)
+    return heat, max(highest, default=None)
 
 
 def _score(
@@ -119,16 +151,43 @@ def _score(
 
 def _check_alike(trained: Trained, others: list[Trained]) -> None:
     """`RunError` when networks cannot be averaged: other resolution, tile or resolution of their maps."""
+    if trained.bag is not None:
+        raise RunError("The maps of gated-attention MIL cannot be averaged: each network attends to other tiles.")
     for other in others:
         for what, first, second in (
             ("µm per pixel", trained.recipe.mpp, other.recipe.mpp),
             ("tile size", trained.recipe.tile, other.recipe.tile),
             ("kind of network", trained.recipe.network, other.recipe.network),
+            ("supervision", _pooling(trained), _pooling(other)),
         ):
             if first != second:
                 raise RunError(
                     f"The maps of these networks cannot be averaged: their {what} differs ({first} and {second})."
                 )
+
+
+def _pooling(trained: Trained) -> str:
+    """Return what a map's values mean: averaged are only those that mean the same."""
+    return SUPERVISION[trained.recipe.supervision] if trained.recipe.from_bags else "pixel maps"
+
+
+def regions_of(path: str | None, slide: Slide) -> Region | None:
+    """Return the regions of interest in a label file; None where there is no file yet, or it has none.
+
+    Raises
+    ------
+    LabelError : the file cannot be read.
+    RunError : it belongs to a slide of another size.
+    """
+    if not path or not Path(path).exists():
+        return None
+    with closing(LabelStore.open(Path(path), readonly=True)) as store:
+        if (store.width, store.height) != (slide.width, slide.height):
+            raise RunError(
+                f"{path} holds labels of a slide of {store.width} x {store.height} pixels, {slide.path.name} has "
+                f"{slide.width} x {slide.height}."
+            )
+        return store.roi()
 
 
 def _remove(path: Path) -> None:

@@ -16,6 +16,7 @@ from .model import DLA34Up, PatchNetwork, build
 from .settings import HybridRecipe
 
 if TYPE_CHECKING:
+    from .mil import GatedAttention
     from .stage2 import TileClassifier
 
 METHOD = "hybrid_wsi"
@@ -31,6 +32,7 @@ class Trained:
     recipe: HybridRecipe
     patch: PatchNetwork
     slide: TileClassifier | None
+    bag: GatedAttention | None
     header: dict[str, Any]
 
 
@@ -48,6 +50,10 @@ def export(checkpoint: Checkpoint, path: Path) -> None:
     if path.suffix != ".pt2":
         raise CheckpointError(f"{path.name}: a network is exported as .pt2 (ExportedProgram); choose such a name.")
     trained = unpack(checkpoint)
+    if trained.bag is not None:
+        raise CheckpointError(
+            "Gated-attention MIL answers for a slide and not for a tile, so there is no single network to export."
+        )
     side = trained.recipe.tile
     program = torch.export.export(trained.patch, (torch.zeros(1, 3, side, side),))
     with replacing(path) as temporary:
@@ -77,6 +83,11 @@ def load_initial(model: PatchNetwork, path: Path) -> None:
     fill_module(model, tensors, path.name, DEAD)
 
 
+def load_bag(bag: GatedAttention, path: Path) -> None:
+    """Fill the attention from a checkpoint of gated-attention MIL."""
+    fill_module(bag, _named(Checkpoint.load(path, METHOD).tensors, "bag."), path.name)
+
+
 def load_trained(path: Path) -> Checkpoint:
     """Return the checkpoint in a run folder or file of this method."""
     return Checkpoint.load(_in_folder(path), METHOD)
@@ -90,17 +101,27 @@ def _in_folder(path: Path) -> Path:
     return path / CHECKPOINT
 
 
-def pack(recipe: HybridRecipe, patch: PatchNetwork, slide: TileClassifier | None, **header: Any) -> Checkpoint:
-    """Return a checkpoint: tensors ``patch.<published name>`` and ``slide.<name>``, the recipe in its header."""
+def pack(
+    recipe: HybridRecipe,
+    patch: PatchNetwork,
+    slide: TileClassifier | None,
+    bag: torch.nn.Module | None = None,
+    **header: Any,
+) -> Checkpoint:
+    """Return a checkpoint: tensors ``patch.<published name>``, ``slide.<name>`` of the slide classifier and ``bag.<name>`` of
+    gated attention where there are such, the recipe in its header."""
     tensors = {f"patch.{name}": value.detach().cpu() for name, value in patch.state_dict().items()}
     if slide is not None:
         tensors |= {f"slide.{name}": value.detach().cpu() for name, value in slide.state_dict().items()}
+    if bag is not None:
+        tensors |= {f"bag.{name}": value.detach().cpu() for name, value in bag.state_dict().items()}
     facts = {"recipe": recipe.model_dump(), "mpp": recipe.mpp, "classes": ["Tumour"], **header}
     return Checkpoint(METHOD, tensors, facts)
 
 
 def unpack(checkpoint: Checkpoint) -> Trained:
     """Rebuild the networks of a checkpoint; `CheckpointError` when it does not fit its own recipe."""
+    from .mil import GatedAttention
     from .stage2 import TileClassifier
 
     if checkpoint.method != METHOD:
@@ -115,7 +136,12 @@ def unpack(checkpoint: Checkpoint) -> Trained:
             slide = TileClassifier(patch)
             fill_module(slide, weights, "The checkpoint's slide classifier")
             slide.eval()
-    return Trained(recipe, patch.eval(), slide, checkpoint.header)
+        bag = None
+        if recipe.supervision == "attention_mil":
+            bag = GatedAttention(patch.feature_channels)
+            fill_module(bag, _named(checkpoint.tensors, "bag."), "The checkpoint's attention")
+            bag.eval()
+    return Trained(recipe, patch.eval(), slide, bag, checkpoint.header)
 
 
 def _named(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Settings of hybrid supervision: the recipe of a training and the options of a prediction.
+"""Settings of hybrid supervision: the recipe of a training; the options of a prediction stand in `options`.
 
 The defaults are the published ones (arXiv 2107.00934 and its released code); where nothing was stated, the
 help text says "recommended". This module imports no torch: the window makes its forms from it.
@@ -6,17 +6,57 @@ help text says "recommended". This module imports no torch: the window makes its
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import model_validator
 
-from ...method import Options, Recipe, setting
+from ...method import Recipe, setting
+from .options import HybridOptions
 
-GROUPS = ("Network", "Pixel training", "Rounds", "Image labels", "Slide classifier", "Ablations")
+__all__ = ["SUPERVISION", "HybridOptions", "HybridRecipe", "Supervision"]
+
+Supervision = Literal["hybrid", "pixel_only", "self_training", "max_pool_mil", "attention_mil"]
+SUPERVISION: dict[str, str] = {
+    "hybrid": "hybrid supervision",
+    "pixel_only": "pixel labels only",
+    "self_training": "self-training",
+    "max_pool_mil": "max-pool MIL",
+    "attention_mil": "gated-attention MIL",
+}
+"""What a training learns from, in words."""
+ROUNDS = {"supervision": ("hybrid", "self_training")}
+CORRECTED = {"supervision": ("hybrid",)}
+BAGS = {"supervision": ("max_pool_mil", "attention_mil")}
+SCORED = {"supervision": ("hybrid", "pixel_only", "self_training")}
+FORMER = {"pixel_labels_only": "pixel_only", "self_training": "self_training"}
+"""Switches of recipes before 0.2 -> the supervision that they stand for."""
 
 
 class HybridRecipe(Recipe):
     """How to train: the patch network, the rounds of E- and M-steps, the slide classifier."""
+
+    # ---- Supervision ---------------------------------------------------------------------------------------
+    supervision: Supervision = setting(
+        "hybrid",
+        "Learn from",
+        "Hybrid supervision: outlines and slide labels (the method). The others are baselines with the same network and as "
+        "many tiles seen in training. Pixel labels only: outlines alone. Self-training: outlines, and the network's own maps "
+        "where there are none, not corrected by slide labels. Max-pool MIL: slide labels alone, a slide is as positive as its "
+        "most suspicious tile. Gated-attention MIL: slide labels alone, the network learns which tiles of a slide to look at.",
+        group="Supervision",
+        words=SUPERVISION,
+    )
+    bag_tiles: int = setting(
+        16,
+        "Tiles per bag",
+        "Tiles of a slide that a step looks at. Max-pool MIL: the most suspicious one of them is trained on, so a step takes as "
+        "many slides as the batch has crops. Gated-attention MIL: all of them are, so a step takes batch / this many slides.",
+        unit="tiles",
+        group="Supervision",
+        when=BAGS,
+        ge=1,
+        le=1024,
+    )
 
     # ---- Network -------------------------------------------------------------------------------------------
     network: Literal["dla34", "unet"] = setting(
@@ -179,6 +219,7 @@ class HybridRecipe(Recipe):
         "Keep the best round",
         "Keep the round whose slide classifier explains the training labels best; off: keep the last round.",
         group="Rounds",
+        when=SCORED,
     )
 
     # ---- Image labels --------------------------------------------------------------------------------------
@@ -187,6 +228,7 @@ class HybridRecipe(Recipe):
         "Tile threshold T",
         "Tiles without a probability of T or more are removed: of negative slides the false alarms stay.",
         group="Image labels",
+        when=ROUNDS,
         ge=0,
         le=1,
     )
@@ -195,6 +237,7 @@ class HybridRecipe(Recipe):
         "Re-weighting V",
         "On positive slides uncertain pixels are multiplied by V: false negatives turn positive.",
         group="Image labels",
+        when=CORRECTED,
         ge=1,
         le=100,
     )
@@ -203,6 +246,7 @@ class HybridRecipe(Recipe):
         "Cut off below",
         "Pseudo labels of positive slides below this become exactly 0.",
         group="Image labels",
+        when=CORRECTED,
         ge=0,
         le=1,
         advanced=True,
@@ -213,6 +257,7 @@ class HybridRecipe(Recipe):
         "Of 101 draws, how many take a tile of a negative slide (part of the sampling ratio R).",
         unit="of 101",
         group="Image labels",
+        when=ROUNDS,
         ge=0,
         le=101,
     )
@@ -222,6 +267,7 @@ class HybridRecipe(Recipe):
         "Draws u with negatives < u < this take a pseudo-positive tile; the others take outlined tiles (R).",
         unit="of 101",
         group="Image labels",
+        when=ROUNDS,
         ge=0,
         le=101,
     )
@@ -232,6 +278,7 @@ class HybridRecipe(Recipe):
         "Train it",
         "Train a classifier on the K most suspicious tiles; off: slide score = mean of the K tile maxima.",
         group="Slide classifier",
+        when=SCORED,
     )
     K: int = setting(
         10,
@@ -239,6 +286,7 @@ class HybridRecipe(Recipe):
         "The tiles with the largest maximum probability (recommended: 10).",
         unit="tiles",
         group="Slide classifier",
+        when=SCORED,
         ge=1,
         le=1000,
     )
@@ -248,6 +296,7 @@ class HybridRecipe(Recipe):
         "Side of the window around a tile's maximum that the classifier sees; 0: the whole tile.",
         unit="px",
         group="Slide classifier",
+        when=SCORED,
         ge=0,
         le=4096,
         multiple_of=32,
@@ -259,6 +308,7 @@ class HybridRecipe(Recipe):
         "Passes over the training slides (recommended: 10).",
         unit="epochs",
         group="Slide classifier",
+        when=SCORED,
         ge=1,
         le=1000,
     )
@@ -268,6 +318,7 @@ class HybridRecipe(Recipe):
         "Recommended: 2.",
         unit="slides",
         group="Slide classifier",
+        when=SCORED,
         ge=1,
         le=256,
         advanced=True,
@@ -277,6 +328,7 @@ class HybridRecipe(Recipe):
         "Learning rate",
         "Adam; recommended: 0.0001.",
         group="Slide classifier",
+        when=SCORED,
         gt=0,
         le=1,
         advanced=True,
@@ -288,31 +340,51 @@ class HybridRecipe(Recipe):
         "Hard negatives",
         "Train on what the network wrongly finds in negative slides.",
         group="Ablations",
+        when=CORRECTED,
     )
     removal: bool = setting(
         True,
         "Remove tiles below T",
         "Off: every tile with tissue is kept (as if T were 0).",
         group="Ablations",
-    )
-    pixel_labels_only: bool = setting(
-        False,
-        "Outlines only",
-        "The baseline: train on outlined tiles alone, with as many steps as all rounds together.",
-        group="Ablations",
-    )
-    self_training: bool = setting(
-        False,
-        "Ignore slide labels",
-        "The baseline: the network's own maps are the labels of the rounds, not corrected by slide labels.",
-        group="Ablations",
+        when=ROUNDS,
     )
 
-    @model_validator(mode="after")
-    def _one_baseline(self) -> HybridRecipe:
-        if self.pixel_labels_only and self.self_training:
-            raise ValueError("'Outlines only' and 'Ignore slide labels' are two baselines; choose one")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _former_switches(cls, values: Any) -> Any:
+        """Read recipes with the two switches there were before `supervision`."""
+        if not isinstance(values, dict) or not any(name in values for name in FORMER):
+            return values
+        left = {name: value for name, value in values.items() if name not in FORMER}
+        on = [FORMER[name] for name in FORMER if _is_on(values.get(name))]
+        if len(on) == 2:
+            raise ValueError("'pixel_labels_only' and 'self_training' are two baselines; choose one")
+        if on and left.get("supervision", "hybrid") not in ("hybrid", *on):
+            raise ValueError(f"'supervision: {left['supervision']}' and '{on[0]}' are two baselines; choose one")
+        return {**left, "supervision": on[0]} if on else left
+
+    @property
+    def pixel_labels_only(self) -> bool:
+        return self.supervision == "pixel_only"
+
+    @property
+    def self_training(self) -> bool:
+        return self.supervision == "self_training"
+
+    @property
+    def from_bags(self) -> bool:
+        """Tell whether slide labels alone are learnt from, a slide being a bag of tiles (multiple-instance learning)."""
+        return self.supervision in BAGS["supervision"]
+
+    def keeps_maps(self, label: int | None) -> bool:
+        """Tell whether an E-step keeps its maps of a slide with this label: of negative slides only the places matter."""
+        return not self.from_bags and (bool(label) or self.self_training)
+
+    @property
+    def classifies(self) -> bool:
+        """Tell whether a slide classifier is trained; the two baselines of bags answer for slides by themselves."""
+        return self.stage2 and not self.from_bags
 
     @property
     def tile_threshold(self) -> float:
@@ -320,107 +392,5 @@ class HybridRecipe(Recipe):
         return self.threshold if self.removal else 0.0
 
 
-class HybridOptions(Options):
-    """How to predict: what to compute and how the slide is scored."""
-
-    threshold: float = setting(
-        0.5,
-        "Threshold",
-        "Pixels at or above this probability count as positive in areas, outlines and pixel metrics.",
-        group="Heat map",
-        gt=0,
-        lt=1,
-    )
-    overlap: float = setting(
-        1 / 6,
-        "Overlap",
-        "Share of a tile that overlaps with the next one; overlaps are averaged.",
-        group="Heat map",
-        ge=0,
-        le=0.9,
-    )
-    mpp: float | None = setting(
-        None,
-        "Resolution",
-        "Work at this resolution; empty: the one the network was trained at; 0: level 0 as it is.",
-        unit="µm/px",
-        group="Reading",
-        ge=0,
-        le=16,
-        advanced=True,
-    )
-    slide_mpp: float | None = setting(
-        None,
-        "Slide's own resolution",
-        "Resolution of level 0 where the file does not say it, or says it wrongly.",
-        unit="µm/px",
-        group="Reading",
-        gt=0,
-        le=100,
-    )
-    tile: int | None = setting(
-        None,
-        "Tile",
-        "Side of the window; empty: as in training.",
-        unit="px",
-        group="Reading",
-        ge=32,
-        le=8192,
-        multiple_of=32,
-        advanced=True,
-    )
-    batch: int = setting(
-        16, "Batch", "Tiles per pass through the network.", unit="tiles", group="Reading", ge=1, le=1024
-    )
-    ensemble: str | None = setting(
-        None,
-        "Further networks",
-        "Run folders or checkpoints of other trainings, separated by ';': the mean of all their maps is taken.",
-        group="Heat map",
-        advanced=True,
-    )
-    base: int | None = setting(
-        None,
-        "Map resolution",
-        "Level-0 pixels per map pixel, a power of two; empty: about half the network's resolution.",
-        unit="px",
-        group="Heat map",
-        ge=1,
-        le=1024,
-        advanced=True,
-    )
-    score: Literal["auto", "classifier", "maxima"] = setting(
-        "auto",
-        "Slide score from",
-        "classifier: the trained top-K classifier; maxima: mean of the K tile maxima; auto: what there is.",
-        group="Slide score",
-    )
-    K: int | None = setting(
-        None,
-        "Tiles per slide K",
-        "How many tiles the score rests on; empty: as in training.",
-        unit="tiles",
-        group="Slide score",
-        ge=1,
-        le=1000,
-        advanced=True,
-    )
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = setting(
-        "auto",
-        "Precision",
-        "Number format of the network; auto: 16 bit on a GPU that is good at it, else float32.",
-        group="Reading",
-        advanced=True,
-    )
-
-    # ---- said by the window, not by the user ---------------------------------------------------------------
-    view: tuple[float, float, float, float] | None = setting(
-        None, "Looked at", "x, y, width, height in level-0 px: tiles nearest to it come first.", group="", advanced=True
-    )
-    item: str | None = setting(None, "Item", "Name under which the results are reported.", group="", advanced=True)
-
-    @model_validator(mode="after")
-    def _power_of_two(self) -> HybridOptions:
-        if self.base is not None and self.base & (self.base - 1):
-            raise ValueError("the map resolution must be a power of two")
-        return self
+def _is_on(value: Any) -> bool:
+    return value is True or (isinstance(value, str | int) and str(value).lower() in ("true", "yes", "on", "1"))

@@ -27,22 +27,20 @@ from ...checkpoints import Checkpoint, load_state, save_state
 from ...continuing import parent_of
 from ...errors import OpsinError, RunError
 from ...files import write_json, write_text
-from ...results import Heatmap
 from ...runs import Run
-from ...tiles import TilePyramid
 from ...training import fit
+from .bags import Bags
+from .card import model_card
 from .corrections import as_corrected, corrected, last_snapshot, told
 from .data import Snapshot
-from .heat import SlideHeat, map_base, predict_slide
+from .estep import Looking
 from .losses import pixel_loss
+from .mil import AttentionMIL, attention_loss, max_pool_loss
 from .model import PatchNetwork, build, for_inference
-from .published import load_imagenet, load_initial, pack
+from .published import load_bag, load_imagenet, load_initial, pack
 from .settings import HybridRecipe
 from .stage2 import Candidate, TileClassifier, train_stage2
-from .tiles import EStep, Mix, Opened, quantised
-
-INFERENCE_BATCH = 16  # tiles per pass in the E-step, as published
-
+from .tiles import EStep, Mix, Opened
 
 NO_CLASSIFIER = (
     "The slide classifier is not trained: it needs training slides of both labels, positive and negative, with tissue. The slide "
@@ -59,10 +57,27 @@ def train(recipe: HybridRecipe, data: Any, run: Run) -> Checkpoint | None:
         return _Training(recipe, data, run, folder).run_rounds()
 
 
-def _loss(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _pixels(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     # channels last: half the time for the narrow network on a CPU, what tensor cores want on a GPU
     logits = model(batch["image"].contiguous(memory_format=torch.channels_last))
     return {"loss": pixel_loss(logits, batch["target"])}
+
+
+def _max_pool(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {"loss": max_pool_loss(model, batch["image"], batch["label"])}
+
+
+def _attention(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {"loss": attention_loss(model, batch["image"], batch["label"])}
+
+
+LOSSES = {
+    "hybrid": _pixels,
+    "pixel_only": _pixels,
+    "self_training": _pixels,
+    "max_pool_mil": _max_pool,
+    "attention_mil": _attention,
+}
 
 
 @contextlib.contextmanager
@@ -88,12 +103,15 @@ class _Training:
             raise RunError(f"A batch of {recipe.batch_size} cannot be shared by {run.team.world} processes.")
         run.phase("build")
         torch.manual_seed(recipe.seed)
-        self.model: PatchNetwork = build(recipe)
+        self.patch: PatchNetwork = build(recipe)
         if recipe.imagenet_weights:
-            load_imagenet(self.model, Path(recipe.imagenet_weights))
+            load_imagenet(self.patch, Path(recipe.imagenet_weights))
         if recipe.initial_checkpoint:
-            load_initial(self.model, Path(recipe.initial_checkpoint))
+            load_initial(self.patch, Path(recipe.initial_checkpoint))
+        attends = recipe.supervision == "attention_mil"
+        self.model: PatchNetwork | AttentionMIL = AttentionMIL(self.patch) if attends else self.patch
         self.model.to(run.device)
+        self.looking = Looking(recipe, run, folder, self.model)
 
     def run_rounds(self) -> Checkpoint | None:
         recipe, run = self.recipe, self.run
@@ -117,7 +135,7 @@ class _Training:
                 proposals = self._e_step(round, snapshot) if round else {}
                 if run.stopping or not self._m_step(round, snapshot, proposals):
                     break
-            if recipe.stage2 and (round or not rounds):
+            if recipe.classifies and (round or not rounds):
                 trained = self._stage2(round, rounds, snapshot)
                 if trained is None:
                     break
@@ -143,7 +161,7 @@ class _Training:
         for round in range(rounds + 1):
             steps += [f"round {round}: E-step"] if round else []
             steps += [f"round {round}: load"]
-            if self.recipe.stage2 and (round or not rounds):
+            if self.recipe.classifies and (round or not rounds):
                 steps += [f"round {round}: tiles for the slide classifier", f"round {round}: slide classifier"]
         return steps
 
@@ -196,11 +214,11 @@ class _Training:
                     break
                 path = folder / f"{sample.id}.npz"
                 # of negative slides only the places matter; a slide whose label was changed meanwhile is done again
-                with_maps = bool(sample.label) or recipe.self_training
+                with_maps = recipe.keeps_maps(sample.label)
                 if not path.exists() or (with_maps and EStep.load(path).maps is None):
                     network = network if network is not None else for_inference(self.model, run.device)
                     try:
-                        heat, maps = self._over_slide(opened, index, network, trained, show, with_maps, problems)
+                        heat, maps = self.looking.over_slide(opened, index, network, trained, show, with_maps, problems)
                     except OpsinError as error:
                         problems.append(f"{sample.name or sample.id} is left out of this round. {error}")
                         if run.team.lead:
@@ -216,68 +234,14 @@ class _Training:
         others = set(run.team.gather(done)).difference(done)
         for _, sample in chosen:
             if show and sample.id in others:
-                self._show(self._preview_path(trained, sample), trained, sample)
+                self.looking.show(self.looking.preview_path(trained, sample), trained, sample)
         found = {}
         for index, sample in chosen:
             path = folder / f"{sample.id}.npz"
             proposed = EStep.load(path) if path.exists() else None
-            if proposed is not None and (proposed.maps is not None or not (sample.label or recipe.self_training)):
+            if proposed is not None and (proposed.maps is not None or not recipe.keeps_maps(sample.label)):
                 found[index] = as_corrected(proposed, sample, recipe, snapshot.states, self._problem)
         return found
-
-    def _preview_path(self, trained: int, sample: Any) -> Path:
-        return self.folder / "previews" / f"round_{trained + 1}" / f"{sample.id}.heat"
-
-    def _show(self, path: Path, trained: int, sample: Any) -> Heatmap:
-        name = pseudo_labels(trained + 1)
-        heatmap = Heatmap(path, name, self.recipe.threshold)
-        self.run.preview(heatmap, name, item=sample.id, round=trained + 1)
-        return heatmap
-
-    def _over_slide(
-        self,
-        opened: Opened,
-        index: int,
-        network: PatchNetwork,
-        trained: int,
-        show: bool,
-        with_maps: bool,
-        problems: list[str],
-    ) -> tuple[SlideHeat, dict[tuple[int, int], np.ndarray]]:
-        """Run the network over a slide; return the tile scores and, by corner, the maps of the tiles that stay."""
-        recipe, run = self.recipe, self.run
-        slide, _ = opened[index]
-        scale = opened.scale(index)
-        if scale.warning and trained == 0:
-            problems.append(scale.warning)
-        maps: dict[tuple[int, int], np.ndarray] = {}
-
-        def keep(tile: tuple[int, int, int], p: np.ndarray) -> None:
-            if p.max() >= recipe.tile_threshold:
-                maps[tile[0], tile[1]] = quantised(p)
-
-        heatmap = pyramid = None
-        if show and run.folder is not None:
-            sample = opened.samples[index]
-            path = self._preview_path(trained, sample)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            for end in ("", "-wal", "-shm"):
-                path.with_name(path.name + end).unlink(missing_ok=True)
-            base = map_base(scale, self.model.stride)
-            pyramid = TilePyramid.create(
-                path, slide.width, slide.height, base=base, reduce="mean", meta={"kind": "heat"}
-            )
-            heatmap = self._show(path, trained, sample)
-        try:
-            heat = predict_slide(
-                self.model, slide, scale, _NoProgress(run), overlap=recipe.overlap, batch=INFERENCE_BATCH,
-                precision="float32" if recipe.precision == "float32" else recipe.precision, heatmap=heatmap,
-                pyramid=pyramid, keep=keep if with_maps else None, name=pseudo_labels(trained + 1), prepared=network,
-            )  # fmt: skip
-        finally:
-            if pyramid is not None:
-                pyramid.close()
-        return heat, maps
 
     def _m_step(self, round: int, snapshot: Snapshot, proposals: dict[int, EStep]) -> bool:
         """Train the patch network of this round; False when the user stopped it before the end."""
@@ -291,17 +255,10 @@ class _Training:
         }
         opened = Opened(samples, recipe)
         try:
-            mix = Mix(opened, snapshot.states, recipe, round, shifted, self._problem, run.team.rank, run.team.world)
-            if not mix.fine_count:
-                raise RunError(
-                    "No training slide is outlined: mark tumour on a slide, or tick 'Outlined completely' on one, and train again."
-                )
-            run.message(
-                f"Round {round}: {mix.fine_count} outlined tiles, {len(mix.negative)} of negative slides, "
-                f"{len(mix.positive)} pseudo-positive."
-            )
+            mix = self._mix(opened, snapshot, round, shifted)
+            run.message(f"Round {round}: {mix}.")
             steps = self._steps(round, mix.fine_count)
-            optimizer = torch.optim.Adam(self.model.parameters(), recipe.learning_rate)
+            optimizer = torch.optim.Adam([w for w in self.model.parameters() if w.requires_grad], recipe.learning_rate)
             start = 0
             state_path = self.folder / "checkpoints" / "state.safetensors"
             if state_path.exists():
@@ -329,7 +286,7 @@ class _Training:
                 steps=steps,
                 start=start,
                 batch=mix.batch,
-                loss=_loss,
+                loss=LOSSES[recipe.supervision],
                 save=save,
                 seed=(recipe.seed, round),
                 what=f"round {round}: steps",
@@ -344,11 +301,22 @@ class _Training:
                 return False
             if run.team.lead:
                 header = {"round": round, "snapshot": snapshot.hash}
-                pack(recipe, self.model, None, **header).save(self._round_path(round))
+                pack(recipe, self.patch, None, self._bag, **header).save(self._round_path(round))
             run.team.wait()
             return True
         finally:
             opened.close()
+
+    def _mix(self, opened: Opened, snapshot: Snapshot, round: int, proposals: dict[int, EStep]) -> Mix | Bags:
+        """Return what this round learns from."""
+        recipe, team = self.recipe, self.run.team
+        kind: type[Mix | Bags] = Bags if recipe.from_bags else Mix
+        mix = kind(opened, snapshot.states, recipe, round, proposals, self._problem, team.rank, team.world)
+        if not mix.fine_count:
+            raise RunError(
+                "No training slide is outlined: mark tumour on a slide, or tick 'Outlined completely' on one, and train again."
+            )
+        return mix
 
     def _stage2(self, round: int, rounds: int, snapshot: Snapshot) -> dict[str, Any] | None:
         """Train the slide classifier of this round; return its "loss" and weights ("classifier", None where it has nothing to
@@ -378,7 +346,7 @@ class _Training:
                 if snapshot.samples[i].label is not None
             ]
         run.phase(f"round {round}: slide classifier")
-        classifier, loss = train_stage2(recipe, self.model, candidates, run, round)
+        classifier, loss = train_stage2(recipe, self.patch, candidates, run, round)
         if not run.stopping:
             weights = classifier.state_dict() if classifier is not None else None
             save_state(path, {"loss": loss if weights is not None else None, "classifier": weights})
@@ -400,7 +368,7 @@ class _Training:
             chosen = best if best is not None else max(complete)
             self._load_round(chosen)
             if chosen in losses:
-                slide = TileClassifier(self.model)
+                slide = TileClassifier(self.patch)
                 state = load_state(self.folder / "checkpoints" / f"stage2_round_{chosen}.safetensors")
                 slide.load_state_dict(state["classifier"])
         else:
@@ -409,7 +377,12 @@ class _Training:
         facts |= {"round": chosen, "stage2_losses": rounds, "problems": sorted(self.problems)}
         facts |= {"corrections": self.corrections} if self.corrections else {}
         checkpoint = pack(
-            recipe, self.model, slide, metrics={f"stage 2 loss, round {r}": v for r, v in rounds.items()}, **facts
+            recipe,
+            self.patch,
+            slide,
+            self._bag,
+            metrics={f"stage 2 loss, round {r}": v for r, v in rounds.items()},
+            **facts,
         )
         if self.run.folder is not None and self.run.team.lead:
             self.run.describe(**{"step": None, "steps": None, **facts})
@@ -429,18 +402,19 @@ class _Training:
         return self.folder / "checkpoints" / f"round_{round}.safetensors"
 
     def _load_round(self, round: int) -> None:
-        load_initial(self.model, self._round_path(round))
+        load_initial(self.patch, self._round_path(round))
+        if isinstance(self.model, AttentionMIL):
+            load_bag(self.model.bag, self._round_path(round))
         self.model.to(self.run.device)
+
+    @property
+    def _bag(self) -> torch.nn.Module | None:
+        return self.model.bag if isinstance(self.model, AttentionMIL) else None
 
     def _problem(self, sentence: str) -> None:
         if sentence not in self.problems:
             self.problems.add(sentence)
             self.run.message(sentence, "warning")
-
-
-def pseudo_labels(round: int) -> str:
-    """Name under which the pseudo labels of a round are shown."""
-    return f"pseudo labels, round {round}"
 
 
 def round_up(value: float) -> int:
@@ -449,43 +423,3 @@ def round_up(value: float) -> int:
 
 def _top(proposed: EStep, count: int) -> list[Any]:
     return sorted(proposed.scores, key=lambda s: (-s.p, s.x, s.y))[:count]
-
-
-class _NoProgress(Run):
-    """The same run, whose progress is counted in slides and not in tiles."""
-
-    def __init__(self, run: Run) -> None:
-        self.__dict__ = run.__dict__
-
-    def progress(self, done: float, total: float, what: str) -> None:
-        """Said nothing: the E-step counts slides."""
-
-
-def model_card(recipe: HybridRecipe, facts: dict[str, Any], losses: dict[int, float], folder: Path) -> str:
-    """Return the model card of a training, Markdown with a YAML head; `facts` are those of the checkpoint's header."""
-    kept = f"round {facts['round']} of {0 if recipe.pixel_labels_only else recipe.rounds}"
-    if "step" in facts:
-        kept += f", stopped after step {facts['step']} of {facts['steps']}; without a slide classifier"
-    lines = [
-        "---",
-        "library_name: opsin",
-        "pipeline_tag: image-segmentation",
-        "tags: [pathology, hybrid-supervision, arXiv:2107.00934]",
-        "---",
-        "# Patch network and slide classifier, hybrid supervision",
-        "",
-        "For research use, not for diagnosis.",
-        "",
-        f"Trained in `{folder.name}`; recipe, versions, data fingerprint and seed stand in `run.json`, the frozen labels in",
-        "`snapshots/`.",
-        "",
-        f"- network {recipe.network}, read at {recipe.mpp:g} µm/px (0 = level 0 as it is), tiles of {recipe.tile} px, RGB / 255",
-        f"- kept: {kept}",
-        *(f"- stage-2 training loss after round {r}: {loss:.4f}" for r, loss in losses.items()),
-        *(
-            f"- corrected by hand before round {r}: {one['pixels']:,} pixels on {one['name']}"
-            for r, entries in facts.get("corrections", {}).items()
-            for one in entries
-        ),
-    ]
-    return "\n".join(lines) + "\n"
