@@ -276,6 +276,11 @@ class TilePyramid:
             and (row + 1) * span >= y
         )
 
+    def written(self) -> int:
+        """Return a number that changes when another connection, of this process or another one, has written."""
+        with self._lock:
+            return self._data_version()
+
     def _data_version(self) -> int:
         return self._reader.execute("PRAGMA data_version").fetchone()[0]
 
@@ -434,5 +439,7 @@ def _connect(path: Path, readonly: bool) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_size_limit = 16777216")
     except sqlite3.Error as error:
         connection.close()
+        if type(error) is sqlite3.DatabaseError:  # its subclasses speak of what may pass
+            raise DamagedError(f"{path} is damaged ({error}); restore it from a backup.", path) from None
         raise LabelError(f"{path} cannot be opened for writing: {error}.") from None
     return connection

@@ -13,7 +13,7 @@ import json
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +166,17 @@ class Workspace(SlideTables):
                 return item
         return None
 
+    def set_places(self, paths: Mapping[str, Path]) -> None:
+        """Say where slide files lie now (id -> path); files that cannot be read are an error, and nothing is changed."""
+        places = {}
+        for id, path in paths.items():
+            with open_slide(path) as slide:
+                places[id] = (self._relative(Path(path).resolve()), slide.fingerprint())
+        with self._database.transaction():
+            for id, (place, fingerprint) in places.items():
+                self._execute("UPDATE item SET path = ?, fingerprint = ? WHERE id = ?", (place, fingerprint, id))
+        self.changed.emit("items")
+
     def remove(self, ids: Sequence[str]) -> None:
         """Take slides out of the list. Slide files are not touched; label files move to ``labels/removed``."""
         for id in ids:
@@ -313,6 +324,14 @@ class Workspace(SlideTables):
         self.changed.emit("settings")
 
     # ---- database ---------------------------------------------------------------------------------------------------
+
+    def version(self) -> int:
+        """Return a number that changes when another process (or another `Workspace`) has changed something."""
+        return self._database.version()
+
+    def files(self) -> list[Path]:
+        """Return the files that are to be backed up: the database, and the label files that are written here."""
+        return [self._database.path, *(store.path for store in list(self._stores.values()))]
 
     def _relative(self, path: Path) -> str:
         """Return `path` relative to the folder when it lies below it or below its parent (both move together)."""

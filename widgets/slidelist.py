@@ -1,20 +1,12 @@
-"""The slides of a workspace as a list: thumbnail, name, label, split, how much is marked. Model and painting."""
+"""The slides of a workspace as a list: thumbnail, name, label, split, review, how much is marked. Model and painting."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import (
-    QAbstractListModel,
-    QModelIndex,
-    QPersistentModelIndex,
-    QRect,
-    QRectF,
-    QSize,
-    QSortFilterProxyModel,
-    Qt,
-)
+from qtpy.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, QRect, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QFont, QFontMetrics, QPainter, QPainterPath, QPen, QPixmap
 from qtpy.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
@@ -23,9 +15,10 @@ from . import theme
 if TYPE_CHECKING:
     from ..engine.workspace import Item
 
-ID, ENTRY = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
+ID, ENTRY, HEADER = (Qt.ItemDataRole.UserRole + number for number in range(3))
 LABEL_TEXT = {"positive": "Positive", "negative": "Negative", None: "Unknown"}
 SPLIT_TEXT = {"train": "Training", "val": "Validation", "test": "Test", None: "No split"}
+REVIEW_TEXT = {"to do": "To do", "marked": "Marked", "reviewed": "Reviewed"}
 THUMBNAIL = 56
 Index = QModelIndex | QPersistentModelIndex
 
@@ -36,8 +29,33 @@ class Entry:
 
     item: Item
     picture: QPixmap | None = None
-    missing: bool = False
+    reason: str = ""
+    """Why there is no slide file; empty while there is one."""
     opened: bool = False
+    score: float | None = None
+    uncertainty: float | None = None
+
+    @property
+    def missing(self) -> bool:
+        return bool(self.reason)
+
+
+@dataclass(frozen=True)
+class Header:
+    """A row above the slides of a patient: how many are shown, whether they are folded away, their split."""
+
+    patient: str | None
+    count: int
+    collapsed: bool
+    split: str = ""
+
+    @property
+    def title(self) -> str:
+        return self.patient or "No patient"
+
+    @property
+    def count_text(self) -> str:
+        return f"{self.count} slide{'' if self.count == 1 else 's'}"
 
 
 class SlideListModel(QAbstractListModel):
@@ -68,13 +86,22 @@ class SlideListModel(QAbstractListModel):
         """Return the row of an item, -1 when it is not there."""
         return next((row for row, entry in enumerate(self.entries) if entry.item.id == id), -1)
 
-    def set_picture(self, id: str, picture: QPixmap | None, missing: bool) -> None:
-        """Show a thumbnail that was made meanwhile, or that the slide file is not there."""
+    def set_picture(self, id: str, picture: QPixmap | None, reason: str) -> None:
+        """Show a thumbnail that was made meanwhile, and why the slide file is not there ("" when it is)."""
         row = self.row_of(id)
         if row >= 0:
             self.entries[row].picture = picture
-            self.entries[row].missing = missing
+            self.entries[row].reason = reason
             self.dataChanged.emit(self.index(row), self.index(row))
+
+    def set_scores(self, scores: list[dict[str, Any]]) -> None:
+        """Take over the slides' scores (`Workspace.scores`)."""
+        found = {entry["item"]: entry for entry in scores}
+        for entry in self.entries:
+            values = found.get(entry.item.id, {})
+            entry.score, entry.uncertainty = values.get("score"), values.get("uncertainty")
+        if self.entries:
+            self.dataChanged.emit(self.index(0), self.index(len(self.entries) - 1))
 
     def set_opened(self, id: str | None) -> None:
         """Mark the slide that is open in the view."""
@@ -87,7 +114,10 @@ class SlideListModel(QAbstractListModel):
         return 0 if parent.isValid() else len(self.entries)
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        entry = self.entries[index.row()]
+        return self.value(self.entries[index.row()], role)
+
+    def value(self, entry: Entry, role: int) -> Any:
+        """Return what a row says of a slide."""
         item = entry.item
         if role == Qt.ItemDataRole.DisplayRole:
             return item.name
@@ -96,41 +126,30 @@ class SlideListModel(QAbstractListModel):
         if role == ENTRY:
             return entry
         if role == Qt.ItemDataRole.ToolTipRole:
-            size = f"{item.width:,} x {item.height:,} px"
-            mpp = item.mpp or item.slide_mpp
-            lines = [item.name, size + (f", {mpp:.4g} µm per pixel" if mpp else ", resolution unknown")]
-            if item.patient:
-                lines.append(f"Patient {item.patient}")
-            if entry.missing:
-                lines.append("The slide file was not found; add it again from where it is now.")
-            return "\n".join(lines)
+            return "\n".join(_told(entry))
         if role == Qt.ItemDataRole.AccessibleTextRole:
-            return f"{item.name}, {LABEL_TEXT[item.label]}, {SPLIT_TEXT[item.split]}, {marked_text(item)}"
+            parts = [item.name, LABEL_TEXT[item.label], SPLIT_TEXT[item.split], REVIEW_TEXT[item.review]]
+            parts += [f"patient {item.patient}"] if item.patient else []
+            return ", ".join([*parts, "file not found" if entry.missing else marked_text(item)])
         return None
 
 
-class SlideFilter(QSortFilterProxyModel):
-    """Rows that contain all words of the filter in name, label, split or patient."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._words: list[str] = []
-
-    def set_text(self, text: str) -> None:
-        self._words = text.lower().split()
-        self.invalidate()
-
-    def filterAcceptsRow(self, row: int, parent: Index) -> bool:
-        model = self.sourceModel()
-        assert isinstance(model, SlideListModel)
-        entry = model.entries[row]
-        item = entry.item
-        parts = [item.name, LABEL_TEXT[item.label], SPLIT_TEXT[item.split], item.patient or ""]
-        parts += ["outlined"] if item.outlined else []
-        parts += ["marked"] if item.marked else []
-        parts += ["missing"] if entry.missing else []
-        text = " ".join(parts).lower()
-        return all(word in text for word in self._words)
+def _told(entry: Entry) -> list[str]:
+    item = entry.item
+    mpp = item.mpp or item.slide_mpp
+    size = f"{item.width:,} x {item.height:,} px"
+    lines = [item.name, size + (f", {mpp:.4g} µm per pixel" if mpp else ", resolution unknown")]
+    if item.patient:
+        lines.append(f"Patient {item.patient}")
+    if item.review == "reviewed":
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(item.reviewed)) if item.reviewed else "earlier"
+        lines.append(f"Reviewed by {item.reviewer or 'somebody'}, {when}")
+    if entry.score is not None:
+        lines.append(f"Score {entry.score:.3f}")
+    if entry.missing:
+        lines.append(entry.reason)
+        lines.append("File, Find moved files… looks for it.")
+    return lines
 
 
 def marked_text(item: Item) -> str:
@@ -145,13 +164,56 @@ def marked_text(item: Item) -> str:
     return f"{share:.1f} % marked" if share >= 0.1 else "< 0.1 % marked"
 
 
+def state_text(item: Item) -> str:
+    """Return the third line of a row: review, and how much is labelled."""
+    text = REVIEW_TEXT[item.review]
+    if item.marked:
+        text = ("" if item.review == "marked" else f"{text} · ") + marked_text(item)
+    return text
+
+
 class SlideDelegate(QStyledItemDelegate):
-    """Paints a row: picture left; name; a chip for the label; split and marked area below."""
+    """Paints a row: picture left; name; a chip for the label, split and patient; review and marked area. Or a header."""
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
-        return QSize(theme.px(180), theme.px(THUMBNAIL + 16))
+        return QSize(theme.px(180), theme.px(32 if index.data(HEADER) is not None else THUMBNAIL + 16))
+
+    def _header(self, painter: QPainter, option: QStyleOptionViewItem, header: Header) -> None:
+        c, rect = theme.colors(), QRect(option.rect)
+        painter.save()
+        painter.fillRect(rect, QColor(c.raised))
+        side = theme.px(14)
+        arrow = QRect(rect.left() + theme.px(8), rect.center().y() - side // 2, side, side)
+        painter.drawPixmap(arrow, theme.pixmap("chevron-right" if header.collapsed else "chevron-down", side, c.muted))
+        font, small = QFont(option.font), QFont(option.font)
+        font.setWeight(QFont.Weight.DemiBold)
+        small.setPixelSize(theme.px(12))
+        note = " · ".join(part for part in (header.split, header.count_text) if part)
+        text = rect.adjusted(theme.px(28), 0, -theme.px(8), 0)
+        wide = QFontMetrics(small).horizontalAdvance(note)
+        if wide > text.width() // 2:
+            note = header.count_text
+            wide = QFontMetrics(small).horizontalAdvance(note)
+        middle = Qt.AlignmentFlag.AlignVCenter
+        painter.setFont(small)
+        painter.setPen(QColor(c.muted))
+        painter.drawText(text, Qt.AlignmentFlag.AlignRight | middle, note)
+        painter.setFont(font)
+        painter.setPen(QColor(c.text if header.patient else c.muted))
+        room = text.width() - wide - theme.px(8)
+        title = QFontMetrics(font).elidedText(header.title, Qt.TextElideMode.ElideMiddle, room)
+        painter.drawText(text, Qt.AlignmentFlag.AlignLeft | middle, title)
+        if option.state & QStyle.StateFlag.State_HasFocus:
+            painter.setPen(QPen(QColor(c.focus), 1))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawRect(rect.adjusted(1, 1, -2, -2))
+        painter.restore()
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        header: Header | None = index.data(HEADER)
+        if header is not None:
+            self._header(painter, option, header)
+            return
         entry: Entry = index.data(ENTRY)
         item, c = entry.item, theme.colors()
         selected = bool(option.state & QStyle.StateFlag.State_Selected)
@@ -182,6 +244,10 @@ class SlideDelegate(QStyledItemDelegate):
             painter.setBrush(QColor(c.accent))
             painter.drawEllipse(mark)
             painter.drawPixmap(mark.adjusted(2, 2, -2, -2), theme.pixmap("check", mark.width(), c.on_accent))
+        if entry.missing and entry.picture is not None:
+            mark = QRect(frame.right() - theme.px(18), frame.top(), theme.px(18), theme.px(18))
+            painter.fillRect(mark, QColor(c.surface))
+            painter.drawPixmap(mark.adjusted(2, 2, -2, -2), theme.pixmap("missing", mark.width(), c.error))
         painter.restore()
 
     def _picture(self, painter: QPainter, frame: QRect, entry: Entry) -> None:
@@ -235,10 +301,10 @@ class SlideDelegate(QStyledItemDelegate):
         painter.drawText(chip, Qt.AlignmentFlag.AlignCenter, word)
         painter.setPen(QColor(c.muted))
         rest = QRect(chip.right() + theme.px(8), middle.top(), middle.right() - chip.right() - theme.px(8), line)
-        split = SPLIT_TEXT[item.split] if item.split else ""
+        split = " · ".join(part for part in (SPLIT_TEXT[item.split] if item.split else "", item.patient) if part)
         if rest.width() >= theme.px(36):  # dots alone say nothing
             painter.drawText(rest, left, metrics.elidedText(split, Qt.TextElideMode.ElideRight, rest.width()))
         below = middle.translated(0, line)
-        note = "File not found" if entry.missing else marked_text(item)
+        note = "File not found" if entry.missing else state_text(item)
         painter.setPen(QColor(c.error if entry.missing else c.muted))
         painter.drawText(below, left, metrics.elidedText(note, Qt.TextElideMode.ElideRight, below.width()))

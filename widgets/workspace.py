@@ -16,7 +16,6 @@ from qtpy.QtGui import QKeyEvent, QPixmap
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
-    QLineEdit,
     QListView,
     QMenu,
     QStackedLayout,
@@ -26,9 +25,12 @@ from qtpy.QtWidgets import (
 )
 
 from ..engine.errors import OpsinError
+from ..engine.relink import why_missing
 from . import theme
 from .background import Relay, Task, in_background
-from .slidelist import ENTRY, ID, LABEL_TEXT, SPLIT_TEXT, SlideDelegate, SlideFilter, SlideListModel
+from .shownslides import Criteria, ShownSlides
+from .slidefilter import SlideFilterBar
+from .slidelist import ENTRY, HEADER, ID, LABEL_TEXT, REVIEW_TEXT, SPLIT_TEXT, SlideDelegate, SlideListModel
 from .texts import MutedLabel, heading
 
 if TYPE_CHECKING:
@@ -38,30 +40,35 @@ THUMBNAIL_PIXELS = 256
 
 
 class WorkspacePanel(QWidget):
-    """The panel. It changes labels and splits itself; opening, adding and removing are asked of whoever shows it.
+    """The panel. It changes labels, splits and reviews itself; other things are asked of whoever shows it.
 
     Signals
     -------
     open_requested(str) : the user wants to see the slide with that id.
     add_requested() : the user wants to add slides.
     remove_requested(list[str]) : the user wants to take slides out.
-    failed(str) : one sentence about what could not be done.
+    patient_requested(list[str]) : the user wants to say of which patient these slides are.
+    clicked_open() : a slide was opened with the mouse: what follows is work in the view.
+    failed(str) : one sentence about what could not be done. told(str) : one sentence about what else was changed.
     """
 
     open_requested = Signal(str)
     add_requested = Signal()
     remove_requested = Signal(list)
+    patient_requested = Signal(list)
+    clicked_open = Signal()
     failed = Signal(str)
+    told = Signal(str)
 
     def __init__(self, workspace: Workspace | None = None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.workspace: Workspace | None = None
         self._relay: Relay | None = None
         self._pictures: Task | None = None
-        self._asked: set[str] = set()
+        self._asked: dict[str, str] = {}
         self.rows = SlideListModel(self)
-        self.filtered = SlideFilter(self)
-        self.filtered.setSourceModel(self.rows)
+        self.filtered = ShownSlides(self.rows, self)
+        self._held: tuple[list[str], str | None, int] = ([], None, 0)
         self._build()
         theme.theme_changed().connect(self.restyle)
         self.restyle()
@@ -86,12 +93,10 @@ class WorkspacePanel(QWidget):
         head.addWidget(self.add_button)
         head.addWidget(self.menu_button)
         column.addLayout(head)
-        self.filter = QLineEdit()
-        self.filter.setPlaceholderText("Filter by name, label, split")
-        self.filter.setAccessibleName("Filter slides")
-        self.filter.setClearButtonEnabled(True)
-        self.filter.textChanged.connect(self._filter)
-        column.addWidget(self.filter)
+        self.controls = SlideFilterBar()
+        self.filter = self.controls.text
+        self.controls.changed.connect(self._show_criteria)
+        column.addWidget(self.controls)
         self.list = SlideListView()
         self.list.setModel(self.filtered)
         self.list.setItemDelegate(SlideDelegate(self.list))
@@ -100,6 +105,9 @@ class WorkspacePanel(QWidget):
         self.list.customContextMenuRequested.connect(self._open_menu)
         self.list.activated.connect(lambda index: self.open_requested.emit(index.data(ID)))
         self.list.remove_pressed.connect(self._ask_remove)
+        self.list.clicked_open.connect(self.clicked_open)
+        self.filtered.modelAboutToBeReset.connect(self._hold)
+        self.filtered.modelReset.connect(self._take_up)
         self.empty = MutedLabel("", wrap=True)
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         holder = QWidget()
@@ -130,6 +138,7 @@ class WorkspacePanel(QWidget):
         self.workspace = workspace
         self._asked.clear()
         self.rows.set_items([])
+        self.controls.clear()
         if workspace is not None:
             self._relay = Relay(self._changed, workspace.changed, parent=self)
         self.refresh()
@@ -137,19 +146,25 @@ class WorkspacePanel(QWidget):
     def _changed(self, what: str) -> None:
         if what == "items":
             self.refresh()
+        if what == "scores":
+            self._show_scores()
 
     def refresh(self) -> None:
         """Read the items anew."""
         items = self.workspace.items() if self.workspace is not None else []
-        selected = self.selected()
         opened = next((entry.item.id for entry in self.rows.entries if entry.opened), None)
         same = [entry.item.id for entry in self.rows.entries] == [item.id for item in items]
         self.rows.set_items(items)
         if not same:
             self.rows.set_opened(opened)
-            self.select(selected)
+            self._show_scores()
         self._show_summary(items)
         self._make_pictures(items)
+
+    def _show_scores(self) -> None:
+        if self.workspace is not None:
+            self.rows.set_scores(self.workspace.scores())
+        self.controls.uncertain = any(entry.uncertainty is not None for entry in self.rows.entries)
 
     def _show_summary(self, items: list[Item]) -> None:
         self.title.setText(f"Slides ({len(items)})" if items else "Slides")
@@ -158,6 +173,9 @@ class WorkspacePanel(QWidget):
         outlined = sum(item.outlined for item in items)
         if outlined:
             texts.append(f"{outlined} outlined completely")
+        reviewed = sum(item.review == "reviewed" for item in items)
+        if reviewed:
+            texts.append(f"{reviewed} reviewed")
         self.summary.setText(" · ".join(texts))
         self.summary.setVisible(bool(items))
         self._show_empty()
@@ -172,8 +190,9 @@ class WorkspacePanel(QWidget):
             self.empty.setText("No slides yet.\n\nDrop slide files here, or press + to add some.")
         self._stack.setCurrentWidget(self.empty)
 
-    def _filter(self, text: str) -> None:
-        self.filtered.set_text(text)
+    def _show_criteria(self, criteria: Criteria) -> None:
+        self.list.setUniformItemSizes(not criteria.grouped)
+        self.filtered.set_criteria(criteria)
         self._show_empty()
 
     # ---- selection ----------------------------------------------------------------------------------------------
@@ -181,14 +200,30 @@ class WorkspacePanel(QWidget):
     def selected(self) -> list[str]:
         """Return the ids of the selected slides, in the order of the list."""
         rows = sorted(index.row() for index in self.list.selectionModel().selectedIndexes())
-        return [self.filtered.index(row, 0).data(ID) for row in rows]
+        ids = [self.filtered.index(row, 0).data(ID) for row in rows]
+        return [id for id in ids if id is not None]
+
+    def _hold(self) -> None:
+        """Remember selection and place: the rows are about to be made anew."""
+        current = self.list.currentIndex()
+        self._held = (self.selected(), current.data(ID) if current.isValid() else None, self._scrolled())
+
+    def _take_up(self) -> None:
+        selected, current, place = self._held
+        self.select(
+            [id for id in [current, *selected] if id is not None and id in {current, *selected} & set(selected)]
+        )
+        self.list.verticalScrollBar().setValue(place)
+
+    def _scrolled(self) -> int:
+        return self.list.verticalScrollBar().value()
 
     def select(self, ids: list[str]) -> None:
         """Select these slides; the first becomes the current one."""
         model = self.list.selectionModel()
         flags = QItemSelectionModel.SelectionFlag
         for place, id in enumerate(ids):
-            index = self.filtered.mapFromSource(self.rows.index(self.rows.row_of(id)))
+            index = self.filtered.place_of(id)
             if index.isValid():
                 if place == 0:
                     model.setCurrentIndex(index, flags.ClearAndSelect)
@@ -199,18 +234,27 @@ class WorkspacePanel(QWidget):
     def set_opened(self, id: str | None) -> None:
         """Mark the slide that the view shows, and select it."""
         self.rows.set_opened(id)
-        if id is not None and self.selected() != [id]:
-            self.select([id])
+        if id is not None:
+            self.filtered.show_slide(id)
+            if self.selected() != [id]:
+                self.select([id])
 
     def neighbour(self, id: str | None, step: int) -> str | None:
         """Return the slide `step` rows further down in the list as it is filtered; None at its ends."""
-        ids = [self.filtered.index(row, 0).data(ID) for row in range(self.filtered.rowCount())]
+        ids = self.filtered.ids()
         if not ids:
             return None
         if id not in ids:
             return ids[0 if step > 0 else -1]
         place = ids.index(id) + step
         return ids[place] if 0 <= place < len(ids) else None
+
+    def next_to_do(self, id: str | None) -> str | None:
+        """Return the next slide in the list that is not reviewed yet, from its end on to its beginning; None when all are."""
+        ids = self.filtered.ids()
+        place = ids.index(id) + 1 if id in ids else 0
+        open_ = {entry.item.id for entry in self.rows.entries if entry.item.review != "reviewed"}
+        return next((other for other in (*ids[place:], *ids[:place]) if other in open_ and other != id), None)
 
     # ---- what can be done ---------------------------------------------------------------------------------------
 
@@ -224,14 +268,28 @@ class WorkspacePanel(QWidget):
     def set_outlined(self, outlined: bool, ids: list[str] | None = None) -> None:
         self._update(ids, outlined=outlined)
 
+    def set_review(self, state: str, ids: list[str] | None = None) -> None:
+        """Say how far these slides are: "to do", "marked" or "reviewed"."""
+        self._update(ids, review=state)
+
+    def set_patients(self, patients: dict[str, str | None]) -> None:
+        """Say of which patient slides are: id -> patient, None = not known."""
+        self._edit({id: {"patient": patient} for id, patient in patients.items()})
+
     def _update(self, ids: list[str] | None, **changes: Any) -> None:
+        self._edit({id: changes for id in (self.selected() if ids is None else ids)})
+
+    def _edit(self, changes: dict[str, dict[str, Any]]) -> None:
         if self.workspace is None:
             return
         try:
-            for id in self.selected() if ids is None else ids:
-                self.workspace.update(id, **changes)
+            moved = self.workspace.edit(changes)
         except OpsinError as error:
             self.failed.emit(str(error))
+            return
+        if moved:
+            what = "1 other slide" if len(moved) == 1 else f"{len(moved)} other slides"
+            self.told.emit(f"{what} of the same patient moved to the same split; Undo takes it back.")
 
     def _ask_remove(self) -> None:
         if self.selected():
@@ -256,6 +314,10 @@ class WorkspacePanel(QWidget):
         splits = menu.addMenu("Split")
         for split, text in SPLIT_TEXT.items():
             splits.addAction(text, lambda value=split: self.set_split(value, ids))
+        reviews = menu.addMenu("Review")
+        for state, text in REVIEW_TEXT.items():
+            reviews.addAction(text, lambda value=state: self.set_review(value, ids))
+        patient = menu.addAction("Patient…", lambda: self.patient_requested.emit(ids))
         outlined = menu.addAction("Outlined completely")
         outlined.setCheckable(True)
         entries = [e for e in self.rows.entries if e.item.id in ids]
@@ -263,9 +325,15 @@ class WorkspacePanel(QWidget):
         outlined.triggered.connect(lambda on: self.set_outlined(on, ids))
         menu.addSeparator()
         remove = menu.addAction("Remove from workspace…", lambda: self.remove_requested.emit(ids))
-        for action in (open_action, labels.menuAction(), splits.menuAction(), outlined, remove):
+        for action in (
+            open_action, labels.menuAction(), splits.menuAction(), reviews.menuAction(), patient, outlined, remove,
+        ):  # fmt: skip
             action.setEnabled(bool(ids))
         menu.addSeparator()
+        if self.controls.criteria.grouped:
+            menu.addAction("Fold all patients", lambda: self.filtered.collapse_all(True))
+            menu.addAction("Unfold all patients", lambda: self.filtered.collapse_all(False))
+            menu.addSeparator()
         menu.addAction("Select all", self.list.selectAll)
         menu.addAction("Add slides…", self.add_requested.emit)
         return menu
@@ -273,19 +341,19 @@ class WorkspacePanel(QWidget):
     # ---- thumbnails ---------------------------------------------------------------------------------------------
 
     def _make_pictures(self, items: list[Item]) -> None:
-        wanted = [item for item in items if item.id not in self._asked]
+        wanted = [item for item in items if self._asked.get(item.id) != item.path]
         if not wanted or self.workspace is None or self._pictures is not None:
             return
-        self._asked.update(item.id for item in wanted)
+        self._asked.update((item.id, item.path) for item in wanted)
         self._pictures = in_background(
             _pictures, self.workspace, wanted, each=self._show_picture, done=self._pictures_done,
             failed=self._pictures_done, owner=self,
         )  # fmt: skip
 
-    def _show_picture(self, found: tuple[str, str, bool]) -> None:
-        id, path, missing = found
+    def _show_picture(self, found: tuple[str, str, str]) -> None:
+        id, path, reason = found
         picture = QPixmap(path) if path else None
-        self.rows.set_picture(id, picture if picture is not None and not picture.isNull() else None, missing)
+        self.rows.set_picture(id, picture if picture is not None and not picture.isNull() else None, reason)
 
     def _pictures_done(self, _: object) -> None:
         self._pictures = None
@@ -293,19 +361,20 @@ class WorkspacePanel(QWidget):
             self._make_pictures(self.workspace.items())
 
 
-def _pictures(workspace: Workspace, items: list[Item]) -> Iterator[tuple[str, str, bool]]:
-    """Yield (id, path of the thumbnail or "", file missing); runs in a thread."""
+def _pictures(workspace: Workspace, items: list[Item]) -> Iterator[tuple[str, str, str]]:
+    """Yield (id, path of the thumbnail or "", why the file is missing or ""); runs in a thread."""
     for item in items:
-        path, missing = "", not workspace.slide_path(item).exists()
+        path, reason = "", why_missing(workspace.slide_path(item))
         with contextlib.suppress(OpsinError, OSError):
             path = str(workspace.thumbnail(item, THUMBNAIL_PIXELS))
-        yield item.id, path, missing
+        yield item.id, path, reason
 
 
 class SlideListView(QListView):
-    """A list whose Delete key asks for removal and whose Enter or double click opens."""
+    """A list whose Delete key asks for removal and whose Enter or click opens, or folds and unfolds a patient."""
 
     remove_pressed = Signal()
+    clicked_open = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -320,10 +389,38 @@ class SlideListView(QListView):
         if event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
             self.remove_pressed.emit()
             return
-        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
-            self.activated.emit(self.currentIndex())
+        index = self.currentIndex()
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and index.isValid():
+            if not self._fold(index):
+                self.activated.emit(index)
+            return
+        if event.key() in (Qt.Key.Key_Left, Qt.Key.Key_Right) and index.isValid():
+            head = index if index.data(HEADER) is not None else self.model().header_of(index)
+            if head.isValid() and (head == index or event.key() == Qt.Key.Key_Left):
+                patient = head.data(HEADER).patient
+                self._fold(head, event.key() == Qt.Key.Key_Left)
+                self._stay(patient)
             return
         super().keyPressEvent(event)
+
+    def _fold(self, index: QModelIndex, collapsed: bool | None = None) -> bool:
+        """Fold or unfold the patient of a header; False when it is none."""
+        header = index.data(HEADER)
+        if header is None:
+            return False
+        self.model().set_collapsed(header.patient, not header.collapsed if collapsed is None else collapsed)
+        self._stay(header.patient)
+        return True
+
+    def _stay(self, patient: str | None) -> None:
+        """Keep the header of a patient current: the rows were made anew."""
+        for row in range(self.model().rowCount()):
+            header = self.model().index(row).data(HEADER)
+            if header is not None and header.patient == patient:
+                self.selectionModel().setCurrentIndex(
+                    self.model().index(row), QItemSelectionModel.SelectionFlag.NoUpdate
+                )
+                return
 
     def mouseReleaseEvent(self, event: Any) -> None:
         super().mouseReleaseEvent(event)
@@ -331,6 +428,9 @@ class SlideListView(QListView):
         plain = event.modifiers() == Qt.KeyboardModifier.NoModifier
         if event.button() == Qt.MouseButton.LeftButton and plain and index.isValid() and index.data(ENTRY) is not None:
             self.activated.emit(index)  # one click opens: looking at slides is what the list is for
+            self.clicked_open.emit()
+        elif event.button() == Qt.MouseButton.LeftButton and plain and index.isValid():
+            self._fold(index)
 
     def mouseDoubleClickEvent(self, event: Any) -> None:
         event.accept()  # the first click has opened it
