@@ -17,9 +17,9 @@ _STEPS = {
 }
 
 
-def swaps_axes(orientation: int) -> bool:
-    """Whether width and height change places."""
-    return _STEPS.get(orientation, _STEPS[1])[0]
+def steps(orientation: int) -> tuple[bool, bool, bool]:
+    """(whether the axes swap, then mirror along x, then along y); of an unknown number as of 1."""
+    return _STEPS.get(orientation, _STEPS[1])
 
 
 def stored_rectangle(
@@ -36,7 +36,7 @@ def stored_rectangle(
     -------
     (x, y, width, height) in the picture as stored.
     """
-    swap, mirror_x, mirror_y = _STEPS.get(orientation, _STEPS[1])
+    swap, mirror_x, mirror_y = steps(orientation)
     if mirror_x:
         x = size[0] - x - width
     if mirror_y:
@@ -46,7 +46,7 @@ def stored_rectangle(
 
 def upright(orientation: int, pixels: np.ndarray) -> np.ndarray:
     """Turn stored pixels [h, w, ...] upright: [h, w, ...] or, where the axes swap, [w, h, ...]."""
-    swap, mirror_x, mirror_y = _STEPS.get(orientation, _STEPS[1])
+    swap, mirror_x, mirror_y = steps(orientation)
     if swap:
         pixels = pixels.swapaxes(0, 1)
     if mirror_x:

@@ -76,16 +76,17 @@ class PictureSlide(Slide):
         self._arrays = []
 
 
-def check_memory(path: Path, width: int, height: int) -> None:
-    """Refuse a picture that would take more than a quarter of the free memory."""
+def check_memory(path: Path, width: int, height: int, per_pixel: float = _PEAK_BYTES) -> None:
+    """Refuse a picture that would take more than a quarter of the free memory (`per_pixel`: bytes at the peak)."""
     import psutil
 
     free = psutil.virtual_memory().available
-    needed = width * height * _PEAK_BYTES
+    needed = width * height * per_pixel
     if needed > MEMORY_SHARE * free:
         raise SlideError(
             f"{path.name} has {width:,} x {height:,} pixels and no tiles, so it would need {needed / 1e9:.1f} GB of the "
-            f"{free / 1e9:.1f} GB of free memory: save it as a pyramidal tiled TIFF (for example with QuPath or libvips)."
+            f"{free / 1e9:.1f} GB of free memory: make a pyramidal tiled TIFF of it (opsin convert {path.name} {path.stem}.tif "
+            "does, and so do QuPath and libvips)."
         )
 
 

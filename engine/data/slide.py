@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import SlideError
 from .channels import Channel, composite
 from .fingerprints import file_fingerprint
-from .orientation import stored_rectangle, upright
+from .orientation import steps, stored_rectangle, upright
 
 # A resolution that a scanner never has and that picture programs write when they know nothing better.
 _PRINT_DPI = (72.0, 96.0, 150.0, 300.0, 600.0)
@@ -254,7 +254,8 @@ class Slide:
         level = self.best_level(downsample)
         size = self.levels[level]
         scale_x, scale_y = downsample / size.downsample_x, downsample / size.downsample_y
-        left, top = x / size.downsample_x, y / size.downsample_y
+        corner_x, corner_y = self._corner(level)
+        left, top = (x - corner_x) / size.downsample_x, (y - corner_y) / size.downsample_y
         # Output pixels per block, such that a block's source fits into _BLOCK_PIXELS.
         block = max(1, int(math.sqrt(_BLOCK_PIXELS / max(scale_x * scale_y, 1e-9))))
         if width <= block and height <= block:
@@ -292,12 +293,28 @@ class Slide:
 
         return cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
 
+    def _corner(self, level: int) -> tuple[float, float]:
+        """Level-0 place of the left upper corner of a level: (0, 0) but where a mirrored level lacks a part of a pixel."""
+        if self._orientation == 1:
+            return 0.0, 0.0
+        size = self.levels[level]
+        _, mirror_x, mirror_y = steps(self._orientation)
+        return (
+            self.width - size.width * size.downsample_x if mirror_x else 0.0,
+            self.height - size.height * size.downsample_y if mirror_y else 0.0,
+        )
+
     def _to_the_edge(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         """`read`, with the last row and column repeated where a level lacks a fraction of a pixel to the slide's edge."""
         out = self.read(level, x, y, width, height)
         size = self.levels[level]
-        right = math.ceil(self.width / size.downsample_x - 1e-6) - x
-        bottom = math.ceil(self.height / size.downsample_y - 1e-6) - y
+        corner_x, corner_y = self._corner(level)
+        right = math.ceil((self.width - corner_x) / size.downsample_x - 1e-6) - x
+        bottom = math.ceil((self.height - corner_y) / size.downsample_y - 1e-6) - y
+        if corner_x > 0 and -width < x < 0:
+            out[:, -x - 1] = out[:, -x]
+        if corner_y > 0 and -height < y < 0:
+            out[-y - 1] = out[-y]
         if 0 < size.width - x < min(right, width):
             out[:, size.width - x : right] = out[:, size.width - x - 1, None]
         if 0 < size.height - y < min(bottom, height):

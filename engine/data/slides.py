@@ -127,6 +127,11 @@ def _open(path: Path, magic: bytes) -> Slide:
             return TiledTiffSlide(path)
         except NotOurs as error:
             reasons.append(str(error))
+        from .channel_picture import ChannelPicture
+
+        deep = ChannelPicture.try_open(path, reasons)
+        if deep is not None:
+            return deep
     if suffix not in PICTURE_SUFFIXES:
         from .openslide_slide import OpenSlideSlide
 

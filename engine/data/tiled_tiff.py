@@ -24,7 +24,7 @@ import numpy as np
 from ..errors import SlideError
 from .channels import described
 from .ome import ome_channels, ome_scale, positive_number
-from .orientation import swaps_axes
+from .orientation import steps
 from .slide import Level, Slide, level_factors, mpp_of_resolution
 from .tiff_codecs import RGB, YCBCR, palette
 from .tiff_levels import NotOurs, Plane, page_levels, planes_of, series_levels
@@ -61,7 +61,7 @@ class TiledTiffSlide(Slide):
             self._describe_channels()
         elif not self._eight_bit:
             self._gain = 255.0 / max(float(self._sample().max(initial=0)), 1e-9)
-        if swaps_axes(self._orientation):
+        if steps(self._orientation)[0]:
             self.levels = [
                 Level(s.height, s.width, s.downsample_y, s.downsample_x, s.tile_height, s.tile_width)
                 for s in self._sizes

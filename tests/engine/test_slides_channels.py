@@ -102,12 +102,19 @@ def test_each_read_shows_one_display_whole_however_many_threads_read(two):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-@pytest.mark.parametrize("layout", ["pages", "planar", "interleaved", "levels"])
+@pytest.mark.parametrize("layout", ["pages", "planar", "interleaved", "levels", "stripped", "imagej", "ome strips"])
 def test_every_layout_of_channels_in_a_tiff(tmp_path, dtype, layout):
     values = cells(4, dtype)
     path = tmp_path / "cells.tif"
     options = {"photometric": "minisblack", "tile": (64, 64)}
-    if layout == "pages":
+    whole = {"photometric": "minisblack"}
+    if layout == "stripped":
+        tifffile.imwrite(path, values, planarconfig="separate", metadata=None, compression="zlib", **whole)
+    elif layout == "imagej":
+        tifffile.imwrite(path, values, imagej=True, metadata={"axes": "CYX"}, **whole)
+    elif layout == "ome strips":
+        tifffile.imwrite(path, values, ome=True, metadata={"axes": "CYX"}, compression="zlib", **whole)
+    elif layout == "pages":
         with tifffile.TiffWriter(path) as tiff:
             for plane in values:
                 tiff.write(plane, contiguous=False, metadata=None, **options)
@@ -182,3 +189,29 @@ def test_windows_are_never_empty_and_not_a_number_is_black():
     assert all(c.low < c.high for c in channels) and channels[2].high <= 5
     picture = composite(values, channels)
     assert picture.dtype == np.uint8 and not picture[5:, 5:].any() and picture[0, 0].any()
+
+
+def test_what_imagej_says_of_its_windows_and_scale(tmp_path):
+    values = cells(2)
+    facts = {"axes": "CYX", "Ranges": (10.0, 900.0, 20.0, 4000.0), "unit": "um"}
+    tifffile.imwrite(tmp_path / "a.tif", values, imagej=True, metadata=facts, resolution=(2.0, 2.0))
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert [(c.low, c.high) for c in slide.channels] == [(10, 900), (20, 4000)]
+        assert (slide.mpp, slide.mpp_source) == (0.5, "file (ImageJ)")
+
+
+def test_deep_rgb_without_tiles_keeps_its_colours(tmp_path):
+    pixels = smooth(300, 200).astype(np.uint16) * 200
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", metadata=None)
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert slide.channels == ()
+        assert np.abs(slide.read(0, 0, 0, 300, 200) - pixels * (255 / pixels.max())).max() <= 1
+
+
+def test_a_large_picture_of_channels_gets_levels(tmp_path):
+    values = cells(2, width=1301, height=905)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", metadata=None, planarconfig="separate")
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert [(level.width, level.downsample_x) for level in slide.levels] == [(1301, 1), (650, 2), (325, 4)]
+        exact = values[:, :904, :1300].astype(float).reshape(2, 452, 2, 650, 2).mean((2, 4))
+        assert np.abs(slide.read_channels(1, 0, 0, 650, 452) - exact).max() <= 1
