@@ -158,6 +158,10 @@ def _annotate() -> list[Action]:
         Action("label.outlined", "Outlined completely", m, "toggle_outlined", keys=("Shift+O",), needs="slide",
                check="box", bar=True,
                help="All tumour of this slide is outlined, so everything else counts as normal in training."),
+        Action("correct.right", "This is right", f"{m}/Proposal of the network", "correct.accept", keys=("Shift+Y",), needs="overlay",
+               help="Labels the coloured region under the pointer as what the network takes it for; labels that are there stay."),
+        Action("correct.wrong", "This is wrong", f"{m}/Proposal of the network", "correct.reject", keys=("Shift+X",), needs="overlay",
+               help="Labels the coloured region under the pointer as normal; no later round proposes it again."),
         Action("split.assign", "Assign splits by chance", m, "assign_splits", needs="workspace",
                help="One fifth for validation; slides of a patient stay together, positive and negative are balanced."),
     ]  # fmt: skip

@@ -49,6 +49,12 @@ class Commands:
     def exchange(self) -> Any:
         return self.window.exchange
 
+    @cached_property
+    def correct(self) -> Any:
+        from .correct import Correct
+
+        return Correct(self.window)
+
     # ---- what is possible, what is on ---------------------------------------------------------------------------
 
     def lacking(self, need: str) -> str:

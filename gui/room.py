@@ -88,6 +88,7 @@ class Room(QObject):
         self.restyle()
         theme.theme_changed().connect(self.restyle)
         # Tab goes through them in the order in which they join the window: from left to right
+        window.commands.correct.attach(self)
         self.left = self._dock("Slides", self.slides, Qt.DockWidgetArea.LeftDockWidgetArea)
         window.stack.addWidget(self.page)
         self.right = self._dock("Panels", self.tabs, Qt.DockWidgetArea.RightDockWidgetArea)
@@ -206,6 +207,7 @@ class Room(QObject):
                     show(self.model, "Heatmap", path, "heat map")
         for function in self._each("set_item"):
             function(item.id if item else None)
+        self.window.commands.correct.opened(item)
 
     # ---- arrangement --------------------------------------------------------------------------------------------
 

@@ -25,7 +25,8 @@ def _heatmap(view: SlideViewModel, path: Path, name: str, settings: dict[str, An
     from .slide.model import Overlay
 
     shown = view.overlay(name)
-    kept: dict[str, Any] = {"colormap": "magenta" if name.startswith(PSEUDO) else "ice"}
+    pseudo = name.startswith(PSEUDO)
+    kept: dict[str, Any] = {"colormap": "magenta" if pseudo else "ice", "yields": pseudo}
     if shown is not None:
         kept |= {"threshold": shown.threshold, "opacity": shown.opacity, "visible": shown.visible}
     view.add_overlay(Overlay(name, TilePyramid.open(path, readonly=True), **{**kept, **settings}))

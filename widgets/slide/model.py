@@ -40,6 +40,7 @@ class Overlay:
     opacity: float = 0.6
     visible: bool = True
     kind: Literal["heat", "labels"] = "heat"
+    yields: bool = False  # not drawn where something is painted by hand: a proposal, which a person has decided on
 
 
 @dataclass(eq=False)

@@ -21,6 +21,7 @@ from .colormaps import heat_table, label_table
 from .model import Overlay, SlideViewModel
 from .painting import Key, LabelLayer, PyramidLayer, Rect
 from .tilecache import BASE, SlideTiles
+from .yielding import YieldingLayer
 
 PAPER = QColor("#f3eef2")  # until the first picture of the slide is there: about the colour of a stained slide
 BUDGET = 0.008  # seconds a frame may spend on reading label and heat tiles; the rest follows in the next frame
@@ -69,6 +70,8 @@ class Scene:
             if known is not None and known.source is overlay.pyramid:
                 known.set_table(table)
                 layers[overlay.name] = known
+            elif overlay.yields:
+                layers[overlay.name] = YieldingLayer(overlay.pyramid, table, lambda: self.model.labels)
             else:
                 layers[overlay.name] = PyramidLayer(overlay.pyramid, table)
         self._heat = layers
