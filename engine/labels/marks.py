@@ -270,12 +270,12 @@ class Marked:
         self._edit_marks([(None, mark) for mark in found], text or _title("Add", found), group)
         return found
 
-    def change_mark(self, mark: Mark, *, text: str = "") -> None:
-        """Replace the mark of the same id."""
+    def change_mark(self, mark: Mark, *, text: str = "", group: int | None = None) -> None:
+        """Replace the mark of the same id; with the `group` it was added in, that is one undo step with adding it."""
         before = self._known(mark.id)
         mark = checked(mark)
         if mark != before:
-            self._edit_marks([(before, mark)], text or f"Change {NAMES[mark.kind]}", None)
+            self._edit_marks([(before, mark)], text or f"Change {NAMES[mark.kind]}", group)
 
     def remove_marks(self, ids: Iterable[str], *, text: str = "", group: int | None = None) -> None:
         """Remove marks as one undo step."""

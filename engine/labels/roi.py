@@ -16,6 +16,7 @@ import shapely
 
 from ..tiles import TILE, TilePyramid
 from .raster import Polygons, raster
+from .shapes import areal_parts, polygon_rings
 
 if TYPE_CHECKING:
     from .marks import Mark
@@ -50,6 +51,11 @@ class Region:
         union = shapely.union_all(parts)
         shapely.prepare(union)
         return union
+
+    def outline(self) -> list[np.ndarray]:
+        """Return the rings, float64 (N, 2), around all that is inside; by the even-odd rule they enclose it."""
+        polygons = areal_parts(self._geometry)
+        return [ring for polygon in polygons for ring in polygon_rings(polygon)]
 
     def mask(self, x: int, y: int, width: int, height: int, step: int = 1) -> np.ndarray:
         """Bool [height, width]: whether the level-0 pixel (x + c * step, y + r * step) is inside."""
