@@ -290,9 +290,9 @@ class ListDialog(Sheet):
 
     def __init__(self, title: str, head: str, lines: Sequence[str], parent: QWidget | None = None) -> None:
         super().__init__(title, parent)
-        label = QLabel(head)
-        label.setWordWrap(True)
-        self.column.addWidget(label)
+        self.head = QLabel(head)
+        self.head.setWordWrap(True)
+        self.column.addWidget(self.head)
         self.text = QPlainTextEdit("\n\n".join(lines))
         self.text.setReadOnly(True)
         self.text.setAccessibleName(title)

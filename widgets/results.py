@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ..engine.files import replacing
+from ..engine.exports import write_scores
 from ..engine.jobs import Job
 from ..engine.judgement import ScoreRow, first_threshold, rounded_down, score_rows
 from ..engine.results import Heatmap
@@ -52,10 +51,13 @@ class ResultsPanel(QWidget):
     -------
     open_requested(str) : the user wants to see the slide with this id.
     folder_requested : a folder of slides is to be added and predicted.
+    report_requested, export_requested : a report is to be written; results of all slides are to be taken along.
     """
 
     open_requested = Signal(str)
     folder_requested = Signal()
+    report_requested = Signal()
+    export_requested = Signal()
 
     def __init__(
         self,
@@ -112,6 +114,9 @@ class ResultsPanel(QWidget):
         self.export_map = menu.addAction("Heat map of this slide…", self._ask_heatmap)
         self.export_outlines = menu.addAction("Outlines of this slide…", self._ask_outlines)
         self.export_table = menu.addAction("Table of scores…", self._ask_table)
+        menu.addSeparator()
+        self.export_report = menu.addAction("Report…", self.report_requested)
+        self.export_all = menu.addAction("Results of all slides…", self.export_requested)
         self.export.setMenu(menu)
         head.addWidget(self.export)
         column.addLayout(head)
@@ -281,6 +286,9 @@ class ResultsPanel(QWidget):
     def _enable(self) -> None:
         self.predictor.enable(bool(self.table.selected_items()))
         self.export_table.setEnabled(bool(self.table.rows.rows))
+        scored = any(row.score is not None for row in self.table.rows.rows)
+        self.export_report.setEnabled(scored)
+        self.export_all.setEnabled(scored)
         self.export_map.setEnabled(self.heat_map() is not None)
         self.export_outlines.setEnabled(self.heat_map() is not None)
 
@@ -337,22 +345,3 @@ class ResultsPanel(QWidget):
         path = self._ask("Export table of scores", "scores.csv", "Table (*.csv)")
         if path is not None:
             self.export_scores(path)
-
-
-def write_scores(target: Path, rows: list[ScoreRow], threshold: float) -> None:
-    """Write a table of slide scores as CSV, highest first; slides without a score come last.
-
-    One that was predicted but could not be scored is called "n/a", and why stands under "scored by". The last column is
-    the threshold that the calls rest on.
-    """
-    with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            ("slide", "label", "split", "score", "called", "scored by", "area_mm2", "tiles_skipped", "threshold")
-        )
-        for row in sorted(rows, key=ScoreRow.order, reverse=True):
-            called = "n/a" if row.source else ""
-            if row.score is not None:
-                called = "positive" if row.score >= threshold else "negative"
-            values = (row.name, row.label, row.split, row.score, called, row.source, row.area, row.skipped)
-            writer.writerow((*values, threshold if row.score is not None else None))

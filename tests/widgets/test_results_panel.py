@@ -11,13 +11,14 @@ import pytest
 from PIL import Image
 from qtpy.QtCore import Qt
 
+from opsin.engine.exports import write_scores
 from opsin.engine.jobs import JobSpec
 from opsin.engine.judgement import ScoreRow, best_split, honest_sentence, judge
 from opsin.engine.method import get_method
 from opsin.engine.tiles import TilePyramid
 from opsin.widgets import layers
 from opsin.widgets.plots import Histogram, RocPlot
-from opsin.widgets.results import HEAT_MAP, ResultsPanel, write_scores
+from opsin.widgets.results import HEAT_MAP, ResultsPanel
 from opsin.widgets.slide.model import SlideViewModel
 
 SCORES = (0.1, 0.9, 0.3, 0.8, 0.2, 0.7, 0.6, 0.5)
