@@ -49,6 +49,7 @@ def class_mapping(outlines: Sequence[Outline], classes: Sequence[LabelClass]) ->
       note. Cells, detections and tiles without a class: `SKIP`;
     * anything else: `SKIP`.
     """
+    outlines = [outline for outline in outlines if not outline.mark]
     names = dict.fromkeys(outline.class_name for outline in outlines)
     excluded = {outline.class_name for outline in outlines if outline.exclude}
     found: dict[str, Target] = {

@@ -118,7 +118,7 @@ def _write_group(
     for level, (width, height) in enumerate(sizes):
         # one shard a file; of a small level just as large as it needs
         shard = tuple(min(_SHARD, -(-side // TILE) * TILE) for side in (height, width))
-        array = group.create_array(
+        array: Any = group.create_array(
             str(level),
             shape=(*lead, height, width),
             dtype=np.uint8,
@@ -257,7 +257,7 @@ def _image_size(image: Path, facts: dict[str, Any]) -> tuple[int, int]:
 
     axes = _axes(facts)
     try:
-        array = zarr.open_group(image, mode="r")[str(facts["multiscales"][0]["datasets"][0]["path"])]
+        array: Any = zarr.open_group(image, mode="r")[str(facts["multiscales"][0]["datasets"][0]["path"])]
         return int(array.shape[axes.index("x")]), int(array.shape[axes.index("y")])
     except Exception as error:  # zarr hands on whatever its codecs and JSON raise
         raise AnnotationError(f"{image.name} is no OME-Zarr image that can be used ({_first(error)}).") from None

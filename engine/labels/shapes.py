@@ -40,6 +40,7 @@ class Outline:
     locked : nobody is to change it.
     metadata, measurements : what QuPath keeps with an object: texts and numbers by name.
     plane : QuPath's depth and time (z, t); (0, 0) in a flat image.
+    mark : "marker", "ruler", "area" or "roi" where it is a mark and no label; "" otherwise (see `mark_outlines.py`).
     """
 
     name: str
@@ -53,6 +54,7 @@ class Outline:
     metadata: dict[str, str] = field(default_factory=dict)
     measurements: dict[str, float] = field(default_factory=dict)
     plane: tuple[int, int] = (0, 0)
+    mark: str = ""
 
     @property
     def areal(self) -> bool:
