@@ -28,6 +28,7 @@ from .orientation import steps
 from .slide import Level, Slide, level_factors, mpp_of_resolution
 from .tiff_codecs import RGB, YCBCR, palette
 from .tiff_levels import NotOurs, Plane, page_levels, planes_of, series_levels
+from .tile_cache import TILES
 
 # Vendors whose TIFFs need more than their tiles (overlaps, several areas, depths): OpenSlide knows them.
 _FOR_OPENSLIDE = ("ndpi", "scn", "bif", "philips")
@@ -53,6 +54,7 @@ class TiledTiffSlide(Slide):
             raise
         except Exception as error:  # tifffile raises nearly everything on damaged files
             raise NotOurs(f"its structure is damaged: {_first_line(error)}") from error
+        self._number = TILES.new_slide()
         self._file: _File | None = _File(path)
         self._check_length()
         self._gain = 1.0
@@ -251,10 +253,21 @@ class TiledTiffSlide(Slide):
         names, colors = ome_channels(*self._facts) if self._facts else ([], [])
         self._set_channels(described(values if len(values) == count else None, count, names, colors), self._number_type)
 
+    def _kept(self, level: int, index: int) -> np.ndarray:
+        """`_values` or `_rgb` of a tile, from the cache where it is there."""
+        if self._file is None:
+            raise SlideError(f"{self.path.name} is closed.")
+        key = (self._number, level, index)
+        tile = TILES.get(key)
+        if tile is None:
+            tile = self._values(level, index) if self.channels else self._rgb(level, index)
+            TILES.put(key, tile)
+        return tile
+
     def _pixels(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         out = np.empty((height, width, 3), np.uint8)
         for index, place, part in self._cut(level, x, y, width, height):
-            out[place] = self._rgb(level, index)[part]
+            out[place] = self._kept(level, index)[part]
         return out
 
     def _native(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
@@ -262,7 +275,7 @@ class TiledTiffSlide(Slide):
             return super()._native(level, x, y, width, height)
         out = np.empty((len(self.channels), height, width), self._number_type)
         for index, place, part in self._cut(level, x, y, width, height):
-            out[:, place[0], place[1]] = self._values(level, index)[:, part[0], part[1]]
+            out[:, place[0], place[1]] = self._kept(level, index)[:, part[0], part[1]]
         return out
 
     def _cut(
@@ -283,6 +296,7 @@ class TiledTiffSlide(Slide):
         # A thread in the middle of a read holds the file; it is closed when the last of them lets go. Closing it here
         # could hand its number to another file, and that thread would read the wrong one.
         self._file = None
+        TILES.forget(self._number)
 
 
 class _File:
