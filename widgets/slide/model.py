@@ -17,6 +17,7 @@ from ...engine.labels.classes import DEFAULT_CLASSES, LabelClass
 from .transform import Rect, ViewTransform
 
 if TYPE_CHECKING:
+    from ...engine.data.channels import Channel
     from ...engine.data.slides import Slide
     from ...engine.labels.store import LabelStore
     from ...engine.tiles import TilePyramid
@@ -49,7 +50,8 @@ class SlideViewModel:
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
     refreshed: ClassVar[Signal] = Signal(str, object)  # overlay name, level-0 rect or None for all of it
-    viewed: ClassVar[Signal] = Signal()  # centre, zoom or size of the view changed
+    note_wanted: ClassVar[Signal] = Signal(str)  # id of the mark whose note is to be written
+    viewed: ClassVar[Signal] = Signal()  # place, zoom, turn, size of the view changed, or how the slide is shown
 
     slide: Slide | None = None
     labels: LabelStore | None = None
@@ -61,6 +63,7 @@ class SlideViewModel:
     brush_um: float = 100.0  # diameter; in level-0 pixels where mpp is unknown
     brightness: float = 0.0  # -1 … 1, 0 = as scanned
     contrast: float = 0.0  # -1 … 1, 0 = as scanned
+    display: tuple[Channel, ...] = ()  # how the channels of a fluorescence slide are shown; empty for RGB
     label_opacity: float = 1.0  # times the opacity of each class
     show_labels: bool = True
     solo: int | None = None  # the one label that is shown, None = all whose class is visible
@@ -69,6 +72,9 @@ class SlideViewModel:
     wand_tolerance: float = 12.0  # colour difference (CIE 1976) up to which pixels are alike for the wand
     pen_pressure: bool = True  # the harder the pen is pressed, the larger the brush
     grow_um: float = 10.0  # by how much regions grow and shrink; level-0 pixels where mpp is unknown
+    mark: str | None = None  # id of the chosen marker, ruler, area or region of interest
+    show_marks: bool = True  # markers, rulers and areas; regions of interest are always shown
+    author: str = ""  # who makes the marks
     overlays: list[Overlay] = field(default_factory=list)
     centre: tuple[float, float] = (0.0, 0.0)
     zoom: float = 1.0  # screen pixels per level-0 pixel
@@ -85,8 +91,10 @@ class SlideViewModel:
     def set_slide(self, slide: Slide | None, labels: LabelStore | None = None) -> None:
         """Show a slide (or nothing) with its labels, whole and as scanned; overlays of the slide before are dropped."""
         self.overlays = []
+        self.mark = None
         self.rotation, self.mirrored = 0.0, False
         self.labels = None
+        self.display = slide.display if slide else ()
         self.slide = slide
         self.mpp = slide.mpp if slide else None
         self.mpp_source = slide.mpp_source if slide else "unknown"
@@ -98,6 +106,13 @@ class SlideViewModel:
         """Correct the resolution [µm per level-0 pixel]."""
         self.mpp = mpp
         self.mpp_source = source if mpp else "unknown"
+
+    def set_display(self, channels: Iterable[Channel]) -> None:
+        """Show the channels of a fluorescence slide so; for the eyes only, whoever opens the file anew gets its own."""
+        if self.slide is not None:
+            self.slide.display = tuple(channels)
+            self.display = self.slide.display
+            self.viewed.emit()
 
     def add_overlay(self, overlay: Overlay) -> None:
         """Show an overlay above the others; one of the same name is replaced in its place."""

@@ -11,18 +11,17 @@ import time
 import weakref
 from typing import Any
 
-import numpy as np
 from psygnal import EmissionInfo
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QRect, QRectF, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QRegion, QResizeEvent
 from qtpy.QtWidgets import QWidget
 
-from ...engine.errors import OpsinError
 from ...engine.labels.store import LabelStore
 from ..theme import colors, theme_changed
 from .edits import Edits
 from .input import Input
+from .marks import MarkLayer
 from .model import SlideViewModel
 from .overlay import Chrome, ReadOut
 from .overview import Overview
@@ -48,6 +47,9 @@ class SlideView(Edits, Turning, PenInput, Input, QWidget):
     """Unix time at which the labels were last made durable."""
     failed = Signal(str)
     """One sentence: labels cannot be written, or a part of the slide cannot be read."""
+
+    menu_asked = Signal(object)
+    """QPoint on the screen at which a menu for the region there is wanted."""
 
     _store_changed = Signal(object)
 
@@ -75,6 +77,7 @@ class SlideView(Edits, Turning, PenInput, Input, QWidget):
         self._init_input()
         self._init_pen()
         self.regions = RegionWork(self)
+        self.marks = MarkLayer(self)
         self._note_timer = self._timer(NOTE_MS, self._end_note)
         self._read_timer = self._timer(READ_OUT_MS, self._read)
         self._map_timer = self._timer(150, self.overview.redraw)
@@ -247,6 +250,7 @@ class SlideView(Edits, Turning, PenInput, Input, QWidget):
             painter.setPen(self.chrome.muted)
             painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, "No slide open")
         else:
+            self.marks.paint(painter, QRectF(rect))
             self.tool.paint(painter)
             if self.read_out.rect(self.height(), self.font()).intersects(QRectF(rect)):
                 painter.setFont(self.font())
