@@ -32,7 +32,7 @@ class Action:
     menu : "View" or with a submenu "View/Theme".
     call, argument : method of the main window and what it gets (nothing when None).
     keys : portable shortcuts, the first one is shown.
-    needs : "", "workspace", "slide", "labels", "undo", "redo", "job", "overlay" or "class<N>".
+    needs : "", "workspace", "slide", "labels", "undo", "redo", "job", "overlay", "channels" or "class<N>".
     check : "" for a plain entry, "box" for on/off, else the name of a group of which one is on.
     help : one sentence for tooltip and palette.
     bar : a line above it in the menu.
@@ -95,9 +95,20 @@ def _edit() -> list[Action]:
 def _view() -> list[Action]:
     m = "View"
     scales = [
-        Action(f"view.zoom{value:g}", f"{value:g}x", f"{m}/Magnification", "zoom_to", value, needs="slide")
-        for value in (1.25, 2.5, 5, 10, 20, 40)
-    ]
+        Action(f"view.zoom{value}", f"{value}x", f"{m}/Magnification", "zoom_to", value, keys=(f"Alt+{number}",),
+               needs="slide")
+        for number, value in enumerate((1, 2, 5, 10, 20, 40), start=1)
+    ]  # fmt: skip
+    turns = [
+        Action("view.turn.right", "Turn right by 90°", f"{m}/Rotation", "looking.turn", 90, keys=("Alt+Right",), needs="slide"),
+        Action("view.turn.left", "Turn left by 90°", f"{m}/Rotation", "looking.turn", -90, keys=("Alt+Left",), needs="slide"),
+        Action("view.turn.ask", "Rotate by an angle…", f"{m}/Rotation", "looking.ask_rotation", keys=("Shift+R",),
+               needs="slide", help="With the mouse: Shift+Alt+drag. Kept for this slide; labels and exports stay as scanned."),
+        Action("view.flip", "Flip left and right", f"{m}/Rotation", "looking.flip", keys=("Shift+F",), needs="slide",
+               check="box"),
+        Action("view.upright", "Reset rotation", f"{m}/Rotation", "looking.upright", keys=("Alt+Home",), needs="slide",
+               help="As scanned: not turned, not flipped.", bar=True),
+    ]  # fmt: skip
     themes = [
         Action(f"view.theme.{name}", text, f"{m}/Theme", "set_theme", name, check="theme")
         for name, text in (("system", "Like the system"), ("light", "Light"), ("dark", "Dark"))
@@ -111,10 +122,18 @@ def _view() -> list[Action]:
         Action("view.in", "Zoom in", m, "zoom_by", 1.5, keys=("+", "="), needs="slide"),
         Action("view.out", "Zoom out", m, "zoom_by", 1 / 1.5, keys=("-",), needs="slide"),
         *scales,
+        *turns,
+        Action("view.goto", "Go to place…", m, "looking.ask_place", keys=("Ctrl+G",), needs="slide", bar=True,
+               help="Two numbers in pixels, µm or mm."),
+        Action("view.copy", "Copy place under the pointer", m, "looking.copy_place", keys=("Ctrl+Shift+C",), needs="slide"),
         Action("view.labels", "Show annotations", m, "toggle_labels", keys=("A",), needs="slide", check="box", bar=True),
         Action("view.heat", "Show heat maps", m, "toggle_overlays", keys=("H",), needs="overlay", check="box"),
         Action("view.adjust", "Brightness and contrast…", m, "show_adjust", keys=("Shift+C",), needs="slide",
                icon="brightness", help="Of all slides, and for the eyes only: what is trained on stays as scanned."),
+        Action("view.channels", "Channels…", m, "looking.show_channels", keys=("Shift+K",), needs="channels", icon="channels",
+               help="Of a fluorescence slide: which are shown, in which colour, between which values."),
+        Action("view.overview", "Show overview", m, "looking.toggle_overview", keys=("Shift+V",), needs="workspace",
+               check="box", help="The small map; it hides by itself while the whole slide is in sight."),
         Action("view.mpp", "Resolution (µm per pixel)…", m, "ask_mpp", needs="slide",
                help="Shows where the value comes from and lets you correct it for this slide."),
         Action("view.next", "Next slide", m, "step_slide", 1, keys=("Alt+Down",), needs="workspace", bar=True),
@@ -189,6 +208,8 @@ def _window() -> list[Action]:
         Action("window.runs", "Runs", m, "show_tab", "runs", keys=("Ctrl+4",), needs="workspace"),
         Action("window.results", "Results", m, "show_tab", "results", keys=("Ctrl+5",), needs="workspace"),
         Action("window.view", "Slide view", m, "focus_view", keys=("Ctrl+0",), needs="slide"),
+        Action("window.message", "Newest message", m, "focus_message", keys=("F6",),
+               help="Puts the focus on the message that lies over the slide."),
         Action("window.panels", "Hide or show panels", m, "toggle_panels", keys=("F9",), needs="workspace", bar=True,
                help="All room for the slide."),
         Action("window.reset", "Reset layout", m, "reset_layout"),

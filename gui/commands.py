@@ -56,6 +56,10 @@ class Commands:
 
         return Correct(self.window)
 
+    @property
+    def looking(self) -> Any:
+        return self.window.looking
+
     # ---- what is possible, what is on ---------------------------------------------------------------------------
 
     def lacking(self, need: str) -> str:
@@ -81,6 +85,8 @@ class Commands:
             return "" if labels is not None and labels.can_undo else "There is nothing to undo."
         if need == "redo":
             return "" if labels is not None and labels.can_redo else "There is nothing to redo."
+        if need == "channels":
+            return "" if model.display else "This slide has no channels of its own: it is a colour picture."
         if need == "overlay":
             return "" if model.overlays else "This slide has no heat map yet: predict on it first."
         return ""
@@ -109,6 +115,8 @@ class Commands:
             "view.labels": model.show_labels,
             "view.heat": any(overlay.visible for overlay in model.overlays),
             "view.full": window.isFullScreen(),
+            "view.flip": model.mirrored,
+            "view.overview": window.settings.overview,
         }.get(id, False)
 
     def _class_of(self, number: int) -> Any:
@@ -425,6 +433,9 @@ class Commands:
 
     def focus_view(self) -> None:
         self.room.view.setFocus(Qt.FocusReason.ShortcutFocusReason)
+
+    def focus_message(self) -> None:
+        self.window.banners.focus_newest()
 
     def toggle_panels(self) -> None:
         self.room.toggle_docks()

@@ -1,4 +1,4 @@
-"""What the application tells the user: a banner above the view that never blocks, and a log file with the rest.
+"""What the application tells the user: a banner over the view that never blocks, and a log file with the rest.
 
 An `OpsinError` is shown as its one sentence; anything else as "Something went wrong" with the sentence of the exception,
 the trace behind "Details". Uncaught exceptions of any thread come here too (`install`), so the window never dies of one.
@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from qtpy.QtCore import QObject, QSize, Qt, QTimer, Signal, Slot
-from qtpy.QtGui import QGuiApplication, QResizeEvent
+from qtpy.QtCore import QEvent, QObject, QPoint, QSize, Qt, QTimer, Signal, Slot
+from qtpy.QtGui import QAccessible, QAccessibleEvent, QGuiApplication, QResizeEvent
 from qtpy.QtWidgets import (
     QBoxLayout,
     QFrame,
@@ -36,6 +36,7 @@ ICONS = {"info": "info", "success": "success", "warning": "warning", "error": "e
 LIFETIME_MS = 8000
 MOST = 3
 NARROW = 480
+WIDEST = 760
 log = logging.getLogger("opsin")
 
 
@@ -135,15 +136,24 @@ class Banner(QFrame):
             self._timer.start(LIFETIME_MS)
         self.restyle()
         self._say()
+        self.setAccessibleName(f"{kind}: {sentence}")
+
+    def take_focus(self) -> None:
+        """Put the focus on the first of the buttons."""
+        button = self.more if self.details else self._close_button
+        button.setFocus(Qt.FocusReason.ShortcutFocusReason)
 
     def minimumSizeHint(self) -> QSize:
         """Small: a long word of a message must not push the panels out of the window."""
         return QSize(theme.px(200), super().minimumSizeHint().height())
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Put the buttons below the sentence where there is little room beside it."""
         super().resizeEvent(event)
-        narrow = self.width() < theme.px(NARROW)
+        self.arrange(self.width())
+
+    def arrange(self, width: int) -> None:
+        """Put the buttons below the sentence where there is little room beside it."""
+        narrow = width < theme.px(NARROW)
         self._row.setDirection(QBoxLayout.Direction.TopToBottom if narrow else QBoxLayout.Direction.LeftToRight)
 
     def repeat(self) -> None:
@@ -176,16 +186,29 @@ class Banner(QFrame):
 
 
 class BannerStack(QWidget):
-    """The latest messages, newest on top, never more than three; takes no room while there is none."""
+    """The latest messages, newest on top, never more than three. They float over their parent and move nothing in it.
+
+    Parameters
+    ----------
+    parent : what they lie over; without one they are a widget like others.
+
+    Attributes
+    ----------
+    below : a widget of the parent that they never cover, while it can be seen: they stand below it.
+    """
 
     def __init__(self, messages: Messages, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.banners: list[Banner] = []
+        self.below: QWidget | None = None
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(0)
+        self._column.setSpacing(theme.TIGHT)
+        self.setAccessibleName("Messages")
         messages.posted.connect(self.show_message)
         theme.theme_changed().connect(self._restyle)
+        if parent is not None:
+            parent.installEventFilter(self)
         self.hide()
 
     @Slot(str, str, str)
@@ -201,6 +224,53 @@ class BannerStack(QWidget):
         while len(self.banners) > MOST:
             self._remove(self.banners[-1])
         self.show()
+        self.place()
+        QAccessible.updateAccessibility(QAccessibleEvent(banner, QAccessible.Event.Alert))
+
+    def stand_below(self, widget: QWidget) -> None:
+        """Leave this widget free from now on."""
+        self.below = widget
+        widget.installEventFilter(self)
+        self.place()
+
+    def place(self) -> None:
+        """Stand in the middle, right below what must stay free, as tall as the messages are."""
+        parent = self.parentWidget()
+        if parent is None or not self.banners:
+            return
+        top = theme.GAP
+        if self.below is not None and self.below.isVisibleTo(parent):
+            top += self.below.mapTo(parent, QPoint(0, self.below.height())).y()
+        width = min(parent.width() - 2 * theme.GAP, theme.px(WIDEST))
+        for banner in self.banners:
+            banner.arrange(width)
+        wanted = (
+            self._column.totalHeightForWidth(width) if self._column.hasHeightForWidth() else self.sizeHint().height()
+        )
+        height = min(wanted, max(parent.height() - top - theme.GAP, 40))
+        self.setGeometry((parent.width() - width) // 2, top, width, height)
+        self.raise_()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() in (QEvent.Type.Resize, QEvent.Type.Move, QEvent.Type.Show, QEvent.Type.Hide):
+            self.place()
+        return False
+
+    def event(self, event: QEvent) -> bool:
+        done = super().event(event)
+        if event.type() == QEvent.Type.LayoutRequest:  # details were opened, or a sentence takes another line
+            self.place()
+        return done
+
+    def focus_newest(self) -> None:
+        """Put the focus on the newest message, so that its buttons can be reached by keyboard."""
+        if self.banners:
+            self.banners[0].take_focus()
+
+    def leave(self) -> None:
+        """The workspace is left: only what went wrong stays."""
+        for banner in [banner for banner in self.banners if banner.kind != "error"]:
+            self._remove(banner)
 
     def dismiss(self) -> bool:
         """Close the newest message; False when there is none (Escape)."""
@@ -225,6 +295,7 @@ class BannerStack(QWidget):
             banner.hide()
             banner.deleteLater()
         self.setVisible(bool(self.banners))
+        self.place()
 
     def _restyle(self) -> None:
         for banner in self.banners:

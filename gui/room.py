@@ -59,12 +59,17 @@ class Room(QObject):
         column.setSpacing(0)
         self.bar = SlideBar(self.model)
         self.bar.changed.connect(window.change_item)
+        self.bar.channels_asked.connect(window.looking.show_channels)
         self.view = SlideView(self.model)
         self.view.cursor_moved.connect(window.status.show_cursor)
         self.view.saved.connect(window.status.show_saved)
         self.view.failed.connect(window.saving.failed)
+        self.view.overview.want(window.settings.overview)
         column.addWidget(self.bar)
         column.addWidget(self.view, 1)
+        window.banners.stand_below(self.bar)
+        window.status.follow(jobs)
+        window.status.runs_asked.connect(lambda: self.show_tab("runs"))
         self.slides = WorkspacePanel()
         self.slides.open_requested.connect(window.open_item)
         self.slides.add_requested.connect(window.commands.ask_slides)
@@ -191,6 +196,8 @@ class Room(QObject):
     def set_workspace(self, workspace: Workspace | None) -> None:
         if workspace is not None and self.jobs.attach_running(workspace):
             self.window.messages.info("A training that was left running goes on; it is shown under Runs.")
+        if workspace is None:
+            self.window.banners.leave()
         self.slides.set_workspace(workspace)
         for function in self._each("set_workspace"):
             function(workspace)

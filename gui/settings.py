@@ -39,6 +39,7 @@ class AppSettings(BaseModel):
     geometry: str = ""
     docks: tuple[int, int] | None = None
     last_folder: str = ""
+    overview: bool = True
 
     @classmethod
     def load(cls) -> AppSettings:

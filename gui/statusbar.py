@@ -1,10 +1,12 @@
-"""The bar at the bottom: magnification, resolution with its source, cursor, class there, when last saved, the device."""
+"""The bar at the bottom: magnification, resolution with its source, cursor, class there, the job at work, when last saved,
+the device."""
 
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QLabel, QPushButton, QStatusBar, QWidget
 
 from ..engine.devices import list_devices
@@ -12,13 +14,36 @@ from ..widgets import theme
 from ..widgets.background import Relay
 from ..widgets.slide.model import SlideViewModel
 
+if TYPE_CHECKING:
+    from ..engine.jobs import Job
+
 DEVICE_MS = 2000
+JOB_MS = 250
+STATES = {"queued": "waits", "starting": "starting", "paused": "paused", "pausing": "pausing", "stopping": "stopping",
+          "cancelling": "stopping"}  # fmt: skip
+
+
+def job_text(job: Job) -> str:
+    """A running job in a few words: `Training quick: round 2: E-step, 34 %`."""
+    if job.state in STATES:
+        return f"{job.spec.words}: {STATES[job.state]}"
+    parts = [job.phase] if job.phase else []
+    if job.total:
+        parts.append(f"{100 * min(job.done / job.total, 1):.0f} %")
+    return f"{job.spec.words}: {', '.join(parts) or 'running'}"
 
 
 class StatusBar(QStatusBar):
-    """The bar. `mpp_clicked`: the user wants to correct the resolution."""
+    """The bar.
+
+    Signals
+    -------
+    mpp_clicked() : the user wants to correct the resolution.
+    runs_asked() : the user wants to see the jobs.
+    """
 
     mpp_clicked = Signal()
+    runs_asked = Signal()
 
     def __init__(self, model: SlideViewModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -37,7 +62,16 @@ class StatusBar(QStatusBar):
         self.device = QLabel()
         for widget in (self.magnification, self.mpp, self.position, self.class_name):
             self.addWidget(widget)
-        for widget in (self.saved, self.device):
+        self.job = QPushButton()
+        self.job.setToolTip("What is at work; press to see it under Runs")
+        self.job.hide()
+        self._jobs: Any = None
+        self.job.clicked.connect(self.runs_asked)
+        self._job_timer = QTimer(self)
+        self._job_timer.setSingleShot(True)
+        self._job_timer.setInterval(JOB_MS)
+        self._job_timer.timeout.connect(self.show_job)
+        for widget in (self.job, self.saved, self.device):
             self.addPermanentWidget(widget)
         self.mpp.clicked.connect(self.mpp_clicked)
         self._relays = [
@@ -77,6 +111,34 @@ class StatusBar(QStatusBar):
             self.position.clear()
             self.class_name.clear()
             self.saved.clear()
+
+    def follow(self, jobs: Any) -> None:
+        """Show from now on what is at work in this queue."""
+        self._jobs = jobs
+        self._followed = Relay(lambda _: self._job_soon(), parent=self)
+        for job in jobs.jobs:
+            self._followed.listen(job.changed)
+        self._relays.append(Relay(self._job_added, jobs.added, parent=self))
+        self._job_soon()
+
+    def _job_added(self, job: Job) -> None:
+        self._followed.listen(job.changed)
+        self._job_soon()
+
+    def _job_soon(self) -> None:
+        if not self._job_timer.isActive():
+            self._job_timer.start()
+
+    def show_job(self) -> None:
+        """Show the job at work (else the first that waits), and how many there are besides."""
+        left = [job for job in self._jobs.jobs if not job.final] if self._jobs is not None else []
+        left.sort(key=lambda job: job.state == "queued")
+        self.job.setVisible(bool(left))
+        if left:
+            text = job_text(left[0]) + (f"  +{len(left) - 1}" if len(left) > 1 else "")
+            metrics = self.job.fontMetrics()
+            self.job.setText(metrics.elidedText(text, Qt.TextElideMode.ElideMiddle, theme.px(300)))
+            self.job.setAccessibleName(text)
 
     def show_cursor(self, x: float, y: float, label: int, rgb: object) -> None:
         """Show where the pointer is and which class lies there."""

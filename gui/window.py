@@ -19,6 +19,7 @@ from .actions import ActionBook
 from .commands import Commands
 from .dialogs import ListDialog, ask_about_jobs
 from .exchange import Exchange
+from .looking import Looking
 from .messages import BannerStack, Messages
 from .opening import make_sample, plan, sample_folder, without_slides
 from .saving import Saving
@@ -67,6 +68,7 @@ class MainWindow(QMainWindow):
         self._closing = False
         self.exchange = Exchange(self)
         self.saving = Saving(self)
+        self.looking = Looking(self)
         self.commands = Commands(self)
         self._marked_timer = QTimer(self)
         self._marked_timer.setSingleShot(True)
@@ -91,11 +93,9 @@ class MainWindow(QMainWindow):
         middle = QWidget()
         column = QVBoxLayout(middle)
         column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        self.banners = BannerStack(self.messages)
         self.stack = QStackedWidget()
-        column.addWidget(self.banners)
         column.addWidget(self.stack, 1)
+        self.banners = BannerStack(self.messages, middle)
         self.setCentralWidget(middle)
         self.start = StartPage()
         self.start.open_requested.connect(lambda folder: self.open_workspace(folder, create=False))

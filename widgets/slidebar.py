@@ -20,7 +20,9 @@ from qtpy.QtWidgets import (
 
 from . import theme
 from .background import Relay
+from .rotation import RotationPopup
 from .slide.model import SlideViewModel
+from .slide.turning import rotation_text
 from .slidelist import LABEL_TEXT, SPLIT_TEXT
 from .texts import ElidedLabel, MutedLabel
 
@@ -34,9 +36,11 @@ class SlideBar(QFrame):
     Signals
     -------
     changed(dict) : fields of the item that the user changed: "label", "split" or "outlined".
+    channels_asked() : the user wants to see the channels of a fluorescence slide, or no longer.
     """
 
     changed = Signal(dict)
+    channels_asked = Signal()
 
     def __init__(self, model: SlideViewModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -58,11 +62,14 @@ class SlideBar(QFrame):
         self.outlined.setToolTip(
             "All tumour of this slide is outlined, so everything else counts as normal in training (Shift+O)"
         )
-        self.adjust, self.fit = QToolButton(), QToolButton()
+        self.channels, self.turn, self.adjust, self.fit = (QToolButton() for _ in range(4))
+        self.channels.setAccessibleName("Channels")
+        self.channels.setToolTip("Channels of this slide (Shift+K)")
+        self.turn.setAccessibleName("Rotation")
         self.adjust.setAccessibleName("Brightness and contrast")
         self.fit.setAccessibleName("Fit slide")
         self.fit.setToolTip("Fit slide (F)")
-        for widget in (self.label, self.split, self.outlined, self.adjust, self.fit):
+        for widget in (self.label, self.split, self.outlined, self.channels, self.turn, self.adjust, self.fit):
             row.addWidget(widget)
         self.label.activated.connect(lambda _: self._tell(label=self.label.currentData()))
         self.split.activated.connect(lambda _: self._tell(split=self.split.currentData()))
@@ -70,7 +77,13 @@ class SlideBar(QFrame):
         self.adjust.setCheckable(True)  # held down while the picture is not as scanned
         self.adjust.clicked.connect(self.show_adjust)
         self.fit.clicked.connect(lambda: self.model.fit())
+        self.turn.setCheckable(True)  # held down while the slide does not lie as scanned
+        self.turn.clicked.connect(self.show_rotation)
+        self.channels.setCheckable(True)
+        self.channels.clicked.connect(lambda: self.channels_asked.emit())
         events = model.events
+        self._lies = Relay(lambda _: self._show_rotation(), events.rotation, events.mirrored, parent=self)
+        self._display = Relay(lambda _: self._show_channels(), events.display, events.slide, parent=self)
         self._relay = Relay(lambda _: self._show_look(), events.brightness, events.contrast, parent=self)
         theme.theme_changed().connect(self.restyle)
         self.restyle()
@@ -78,8 +91,11 @@ class SlideBar(QFrame):
 
     def restyle(self) -> None:
         self._show_look()
+        self._show_rotation()
+        self._show_channels()
+        self.channels.setIcon(theme.icon("channels"))
         self.fit.setIcon(theme.icon("fit"))
-        for button in (self.adjust, self.fit):
+        for button in (self.channels, self.turn, self.adjust, self.fit):
             button.setIconSize(QSize(theme.px(theme.ICON), theme.px(theme.ICON)))
         for box in (self.label, self.split):
             box.setFixedWidth(theme.px(112))
@@ -99,6 +115,18 @@ class SlideBar(QFrame):
         self.adjust.setToolTip(text)
         self.adjust.setAccessibleDescription(text.partition("\n")[2])
 
+    def _show_rotation(self) -> None:
+        """Show on the button whether the slide is turned or flipped."""
+        said = rotation_text(self.model.rotation, self.model.mirrored)
+        self.turn.setChecked(bool(said))
+        self.turn.setIcon(theme.icon("rotate-right", theme.colors().accent if said else None))
+        self.turn.setToolTip("Rotation (Shift+R)" + (f"\nThis slide is shown at {said}" if said else ""))
+        self.turn.setAccessibleDescription(said)
+
+    def _show_channels(self) -> None:
+        self.channels.setVisible(bool(self.model.display))
+        self._fit()
+
     def minimumSizeHint(self) -> QSize:
         """What is left when all that can be hidden is hidden: the bar must never hold the slide wider than that."""
         return QSize(theme.px(240), super().minimumSizeHint().height())
@@ -109,8 +137,8 @@ class SlideBar(QFrame):
 
     def _fit(self) -> None:
         """Shorten the tick box, then hide the split and the tick box where the bar is narrow: the menu has them too."""
-        width = self.width() / theme.text_scale()
-        narrow = 0 if width >= 560 else 1 if width >= 450 else 2 if width >= 340 else 3
+        width = self.width() / theme.text_scale() - (34 if self.channels.isVisibleTo(self) else 0)
+        narrow = 0 if width >= 660 else 1 if width >= 500 else 2 if width >= 380 else 3
         if narrow == self._narrow:
             return
         self._narrow = narrow
@@ -136,12 +164,25 @@ class SlideBar(QFrame):
         """Open the sliders for brightness and contrast below their button."""
         self._show_look()  # a press does not change what the button says
         popup = AdjustPopup(self.model, self)
-        place = self.adjust.mapToGlobal(QPoint(self.adjust.width(), self.adjust.height() + theme.TIGHT))
-        popup.adjustSize()
-        popup.move(place - QPoint(popup.width(), 0))
-        popup.show()
+        _show_below(popup, self.adjust)
         popup.brightness.setFocus()
         return popup
+
+    def show_rotation(self) -> RotationPopup:
+        """Open the angle and its buttons below theirs."""
+        self._show_rotation()  # a press does not change what the button says
+        popup = RotationPopup(self.model, self)
+        _show_below(popup, self.turn)
+        popup.angle.setFocus()
+        popup.angle.selectAll()
+        return popup
+
+
+def _show_below(popup: QWidget, button: QWidget) -> None:
+    place = button.mapToGlobal(QPoint(button.width(), button.height() + theme.TIGHT))
+    popup.adjustSize()
+    popup.move(place - QPoint(popup.width(), 0))
+    popup.show()
 
 
 class AdjustPopup(QFrame):

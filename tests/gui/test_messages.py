@@ -6,6 +6,7 @@ import sys
 import threading
 
 import pytest
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QPushButton
 
 from opsin.engine.errors import SlideError
@@ -106,3 +107,67 @@ def test_the_log_has_the_trace(messages, tmp_path, hooks):
         if getattr(handler, "baseFilename", "") == str(path):
             module.log.removeHandler(handler)
             handler.close()
+
+
+def test_messages_lie_over_the_slide_and_move_nothing(opened, qtbot):
+    view, bar = opened.room.view, opened.room.bar
+    before = view.geometry()
+    opened.messages.failed("The disk is full. " * 12)
+    opened.messages.info("A short one.")
+    assert view.geometry() == before
+    stack = opened.banners
+
+    def places():
+        over = stack.geometry()
+        top = bar.mapTo(stack.parentWidget(), bar.rect().bottomLeft()).y()
+        return over, top
+
+    def fits() -> bool:
+        over, top = places()
+        return over.top() > top and all(
+            b.height() >= b.label.heightForWidth(b.label.width()) and stack.rect().contains(b.geometry())
+            for b in stack.banners
+        )
+
+    qtbot.waitUntil(fits)
+    assert stack.parentWidget().rect().contains(stack.geometry())
+    opened.resize(940, 600)
+    qtbot.waitUntil(fits)
+    assert stack.parentWidget().rect().contains(stack.geometry())
+
+
+def test_opened_details_take_room_over_the_slide(opened, qtbot):
+    opened.messages.error(ValueError("odd"))
+    height = opened.banners.height()
+    opened.banners.banners[0].more.setChecked(True)
+    qtbot.waitUntil(lambda: opened.banners.height() > height + 50)
+    opened.banners.banners[0].more.setChecked(False)
+    qtbot.waitUntil(lambda: opened.banners.height() == height)
+
+
+def test_only_errors_stay_when_the_workspace_is_left(opened):
+    for post in (opened.messages.failed, opened.messages.warning, opened.messages.info, opened.messages.success):
+        post(f"one of {post.__name__}")
+    opened.messages.failed("That went wrong.")
+    assert opened.close_workspace()
+    assert opened.banners.texts() == ["That went wrong."]
+    assert opened.banners.isVisible()
+
+
+def test_a_message_is_reached_and_closed_by_keyboard(opened, qtbot):
+    opened.room.view.setFocus()
+    opened.messages.warning("Mind the gap.")
+    assert opened.room.view.hasFocus(), "a message never takes the focus by itself"
+    qtbot.keyClick(opened.room.view, Qt.Key.Key_F6)
+    banner = opened.banners.banners[0]
+    assert banner.isAncestorOf(opened.focusWidget())
+    assert banner.accessibleName() == "warning: Mind the gap."
+    qtbot.keyClick(opened.focusWidget(), Qt.Key.Key_Space)
+    assert not opened.banners.banners
+
+
+def test_a_screen_reader_is_told(opened, monkeypatch):
+    told = []
+    monkeypatch.setattr(module.QAccessible, "updateAccessibility", lambda event: told.append(event.type()))
+    opened.messages.info("Read me.")
+    assert module.QAccessible.Event.Alert in told

@@ -9,6 +9,7 @@ from qtpy.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPen
 
 from .colormaps import heat_bar
 from .model import Overlay, SlideViewModel, round_length
+from .turning import rotation_text
 
 EDGE = 12.0  # distance from the edges of the view
 PAD = 8.0
@@ -91,7 +92,8 @@ class ReadOut:
         metrics = QFontMetricsF(painter.font())
         line = metrics.height() + PAD
         length, text = scale_bar(model)
-        magnification = model.magnification_text
+        lies = rotation_text(model.rotation, model.mirrored)
+        magnification = model.magnification_text + (f"   {lies}" if lies else "")
         gap = 10.0
         width = PAD + length + gap + metrics.horizontalAdvance(text) + 2 * gap
         width += metrics.horizontalAdvance(magnification) + PAD

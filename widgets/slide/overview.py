@@ -14,7 +14,6 @@ from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen,
 from qtpy.QtWidgets import QWidget
 
 from .colormaps import heat_table
-from .scene import PAPER
 from .tilecache import BASE
 from .transform import Rect, ViewTransform, bounding, corners
 
@@ -128,14 +127,14 @@ class Overview(QWidget):
         picture = QPixmap((self._inside().size() * ratio).toSize())
         slide, here = self._view.model.slide, self._map()
         if here.upright or slide is None:
-            picture.fill(PAPER)
+            picture.fill(self._view.scene.paper)
             self._draw_layers(picture)
             picture.setDevicePixelRatio(ratio)
             return picture
         upright = QPixmap(
             max(1, round(slide.width * here.zoom * ratio)), max(1, round(slide.height * here.zoom * ratio))
         )
-        upright.fill(PAPER)
+        upright.fill(self._view.scene.paper)
         self._draw_layers(upright)
         picture.fill(self._ground())
         a, b, c, d = here.matrix

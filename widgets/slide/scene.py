@@ -24,6 +24,7 @@ from .tilecache import BASE, SlideTiles
 from .yielding import YieldingLayer
 
 PAPER = QColor("#f3eef2")  # until the first picture of the slide is there: about the colour of a stained slide
+DARK = QColor("#000000")  # the same of a fluorescence slide
 BUDGET = 0.008  # seconds a frame may spend on reading label and heat tiles; the rest follows in the next frame
 BLOCK = 1024  # device pixels: side of what is turned at once
 PIXELS_FROM = 2.0  # from this magnification on, pixels are shown as squares
@@ -40,12 +41,21 @@ class Scene:
         self._ratio = 1.0
         self._deadline = 0.0
         self._block = QImage()  # what is turned next; kept, so that no frame has to ask for memory
+        model.events.display.connect(self._renew)
         self.complete = True  # whether the last drawing showed all labels and heat as they are
 
     # ---- following the model
 
     def set_slide(self) -> None:
         self.tiles.set_slide(self.model.slide)
+
+    def _renew(self) -> None:
+        self.tiles.renew()
+
+    @property
+    def paper(self) -> QColor:
+        """What the slide looks like where nothing is on it."""
+        return DARK if self.model.slide is not None and self.model.slide.channels else PAPER
 
     def set_labels(self) -> None:
         store = self.model.labels
@@ -264,7 +274,7 @@ class Scene:
     def _draw_base(self, painter: QPainter, part: QRect, whole: QRect) -> None:
         base = self.tiles.image(BASE)
         if base is None:
-            painter.fillRect(part, PAPER)
+            painter.fillRect(part, self.paper)
             return
         # Only what is needed: a small part of a small picture, perhaps far enlarged.
         fx, fy = base.width() / whole.width(), base.height() / whole.height()

@@ -103,11 +103,12 @@ def to_rgb32(pixels: np.ndarray) -> np.ndarray:
 class Loader(QObject):
     """Two threads that decode the tiles that are wanted now, most wanted first."""
 
-    loaded = Signal(object, object, object)  # generation, key, uint8 [h, w, 4] or a sentence when it failed
+    loaded = Signal(object, object, object, object)  # generation, key, uint8 [h, w, 4] or why it failed, version
 
     def __init__(self, threads: int = 2) -> None:
         super().__init__()
         self.generation = 0
+        self.version = 0  # of how the slide gives its pixels: its channels may be shown otherwise
         self._slide: Slide | None = None
         self._wanted: Sequence[Key] = ()
         self._running: set[Key] = set()
@@ -126,6 +127,11 @@ class Loader(QObject):
             self._slide = slide
             self._wanted = ()
             self._running = set()
+
+    def renew(self) -> None:
+        """From now on the slide gives other pixels: what is being read is out of date when it comes."""
+        with self._wake:
+            self.version += 1
 
     def want(self, keys: Sequence[Key]) -> None:
         """Replace the list of wanted tiles; what is not in it any more and was not started is dropped."""
@@ -149,20 +155,20 @@ class Loader(QObject):
         for thread in self._threads:
             thread.join(timeout=5)
 
-    def _next(self) -> tuple[int, Slide, Key] | None:
+    def _next(self) -> tuple[int, Slide, Key, int] | None:
         with self._wake:
             while not self._stopping:
                 if self._slide is not None:
                     for key in self._wanted:
                         if key not in self._running:
                             self._running.add(key)
-                            return self.generation, self._slide, key
+                            return self.generation, self._slide, key, self.version
                 self._wake.wait()
         return None
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
-            generation, slide, key = job
+            generation, slide, key, version = job
 
             def check(generation: int = generation, key: Key = key) -> None:
                 if self._stopping or generation != self.generation or key not in self._wanted:
@@ -181,18 +187,21 @@ class Loader(QObject):
             if self._stopping:
                 return
             if result is None:
-                self.delivered(generation, key)
+                self.delivered(generation, key, version)
             else:
-                self.loaded.emit(generation, key, result)
+                self.loaded.emit(generation, key, result, version)
             with self._wake:
                 self._done.notify_all()
 
-    def delivered(self, generation: int, key: Key) -> None:
+    def delivered(self, generation: int, key: Key, version: int) -> None:
         """The view has put the tile away (or it was cancelled); until then it is not started again."""
         with self._wake:
             if generation == self.generation:
                 self._running.discard(key)
-                self._wanted = [other for other in self._wanted if other != key]
+                if version == self.version:
+                    self._wanted = [other for other in self._wanted if other != key]
+                elif key in self._wanted:
+                    self._wake.notify_all()
 
 
 class SlideTiles(QObject):
@@ -210,6 +219,7 @@ class SlideTiles(QObject):
         self._bytes = 0
         # key -> (pixels, picture, number of the look the picture was made with); pixels None: could not be read
         self._tiles: OrderedDict[Key, tuple[np.ndarray | None, QImage | None, int]] = OrderedDict()
+        self._old: set[Key] = set()  # tiles from before the channels were shown otherwise: shown until others come
         self._table: bytes | None = None
         self._look = 0
         self._said = False
@@ -218,8 +228,14 @@ class SlideTiles(QObject):
         self.slide = slide
         self.loader.set_slide(slide)
         self._tiles.clear()
+        self._old.clear()
         self._bytes = 0
         self._said = False
+
+    def renew(self) -> None:
+        """The slide gives other pixels now: tiles stay in sight until they are there, and are wanted again."""
+        self.loader.renew()
+        self._old = set(self._tiles)
 
     def set_look(self, brightness: float, contrast: float) -> None:
         """Set brightness and contrast (-1 … 1 each, 0 = as scanned)."""
@@ -230,7 +246,7 @@ class SlideTiles(QObject):
         self._look += 1
 
     def __contains__(self, key: Key) -> bool:
-        return key in self._tiles
+        return key in self._tiles and key not in self._old
 
     def coarsest(self) -> int:
         """The coarsest k worth loading: beyond it the small picture of the whole slide is as good."""
@@ -271,10 +287,13 @@ class SlideTiles(QObject):
         image = QImage(bytes(shown), width, height, 4 * width, QImage.Format.Format_RGB32)
         return image.copy()
 
-    def _put(self, generation: int, key: Key, result: np.ndarray | str) -> None:
+    def _put(self, generation: int, key: Key, result: np.ndarray | str, version: int) -> None:
         if generation != self.loader.generation:
             return
-        self.loader.delivered(generation, key)
+        self.loader.delivered(generation, key, version)
+        before = self._tiles.pop(key, (None,))[0]
+        self._bytes -= 0 if before is None else before.nbytes
+        (self._old.discard if version == self.loader.version else self._old.add)(key)
         if isinstance(result, str):
             self._tiles[key] = (None, None, 0)
             if not self._said:
@@ -288,5 +307,6 @@ class SlideTiles(QObject):
             if oldest == key:
                 break
             pixels, _, _ = self._tiles.pop(oldest)
+            self._old.discard(oldest)
             self._bytes -= 0 if pixels is None else pixels.nbytes
         self.arrived.emit(key)
