@@ -82,21 +82,56 @@ def make_parser(actions: Mapping[str, Action]) -> argparse.ArgumentParser:
 
     convert = verb("convert", "convert annotations and results between formats")
     convert.description = (
-        ".xml (ASAP), .geojson (QuPath), .labels (label store of a slide) and .heat (heat map; also to .tif). "
-        "Into .labels: classes whose names mean neither tumour, normal tissue nor an exclusion are left out and named, "
-        "unless --map says what they become."
+        "Annotations: .xml (ASAP), .geojson (QuPath), .json (COCO), .ome.zarr, -mask.tif and -mask.png, in any direction; "
+        ".labels (label store of a slide) and .heat (heat map; also to .tif); slides and pictures to a pyramidal .tif. "
+        "Coordinates are full-resolution (level-0) pixels of the whole slide. Several files, folders or a workspace go into a "
+        "folder OUT with --to; with --workspace all files go into its slides of the same name. Into .labels: classes whose "
+        "names mean neither tumour, normal tissue nor an exclusion are left out and named, unless --map says what they become."
     )
-    convert.add_argument("source", type=Path, metavar="IN")
-    convert.add_argument("target", type=Path, metavar="OUT")
-    convert.add_argument("--size", metavar="WIDTHxHEIGHT", help="full size of the slide in pixels; for .labels")
-    convert.add_argument("--slide", type=Path, metavar="FILE", help="take the size from this slide; for .labels")
+    convert.add_argument(
+        "paths", type=Path, nargs="+", metavar="IN… OUT", help="files, folders or workspaces, then the target"
+    )
+    convert.add_argument(
+        "--to",
+        default="",
+        metavar="FORMAT",
+        help="geojson, asap, coco, ome-zarr, mask-tiff, mask-png, labels or tiff (a picture as pyramid)",
+    )
+    convert.add_argument(
+        "--workspace", type=Path, metavar="W", help="import all files into the slides of this workspace"
+    )
+    convert.add_argument("--size", metavar="WIDTHxHEIGHT", help="full size of the slide in pixels")
+    convert.add_argument(
+        "--slide", type=Path, metavar="FILE", help="take size, resolution and bounds box from this slide"
+    )
+    convert.add_argument("--mpp", type=float, metavar="UM", help="µm per full-resolution pixel, where no slide says it")
+    convert.add_argument(
+        "--origin",
+        choices=("slide", "bounds"),
+        default="slide",
+        help="write coordinates from the whole slide's corner (default) or, as QuPath, from its bounds box",
+    )
+    convert.add_argument(
+        "--from-origin",
+        choices=("slide", "bounds"),
+        default="",
+        help="the same for the coordinates that are read (default: as the file says, else guessed)",
+    )
+    convert.add_argument(
+        "--simplify",
+        type=float,
+        default=0.0,
+        metavar="PX",
+        help="drop points of outlines where they change by less than PX pixels (default: exact)",
+    )
+    convert.add_argument("--runs", action="store_true", help="COCO with run lengths in place of polygons")
     convert.add_argument(
         "--map",
         action="append",
         default=[],
         metavar="NAME=CLASS",
         dest="choices",
-        help="what a class of the file becomes: Tumour, Normal, Exclude, clear or skip; for .labels",
+        help="what a class of the file becomes: Tumour, Normal, Exclude, clear or skip; for .labels and --workspace",
     )
 
     verb("doctor", "say what works on this machine and what does not")

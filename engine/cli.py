@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .arguments import Action, make_parser
-from .errors import OpsinError, RecipeError, RunError
+from .errors import OpsinError, RecipeError, RunError, UsageError
 from .jobs import JobSpec
 from .runs import Control, Event
 
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from .method import Method
 
 STATUS = {"done": 0, "failed": 1, "cancelled": 130, "stopped": 130}
-
-
-class UsageError(OpsinError):
-    """The words of the command are wrong: nothing was tried."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -403,19 +399,9 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    from .convert import convert, read_size
+    from .convert_command import run
 
-    size = read_size(arguments.size) if arguments.size is not None else None
-    if arguments.slide is not None:
-        from .data.slides import open_slide
-
-        with open_slide(_existing(arguments.slide)) as slide:
-            found = slide.width, slide.height
-        if size not in (None, found):
-            raise OpsinError(f"{arguments.slide.name} has {found[0]} x {found[1]} pixels, not --size {arguments.size}.")
-        size = found
-    print(convert(_existing(arguments.source), arguments.target, size, arguments.choices))
-    return 0
+    return run(arguments)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -9,6 +9,10 @@ class OpsinError(Exception):
     """Base of all errors whose message is meant for the user; the window and the command line show it as it is."""
 
 
+class UsageError(OpsinError):
+    """The words of a command are wrong: nothing was tried."""
+
+
 class SlideError(OpsinError):
     """A slide or picture cannot be opened or read."""
 
