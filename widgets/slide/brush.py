@@ -16,6 +16,7 @@ from .tools import ERASING, Tool, pens
 if TYPE_CHECKING:
     from .view import SlideView
 
+BRUSH_STEP = 1.15
 RING_KEPT = 300.0  # screen pixels: larger rings are drawn anew each time
 PART_POINTS, PART_SECONDS = 200, 2.0  # a long stroke reaches the store in parts: a crash loses at most one
 
@@ -61,6 +62,10 @@ class Brush(Tool):
         self._submit()
         self.stroke = None
         self.view.set_live(None)
+
+    def wheel(self, steps: float) -> bool:
+        self.model.scale_brush(BRUSH_STEP**steps)
+        return True
 
     def tick(self) -> None:
         if self.stroke is not None and time.monotonic() - self._since >= PART_SECONDS:

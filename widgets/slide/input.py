@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QFocusEvent, QKeyEvent, QKeySequence, QMouseEvent, QNativeGestureEvent, QWheelEvent
 
+from .brush import BRUSH_STEP
 from .toolset import TOOL_KEYS
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget as _Base
 
     from .model import SlideViewModel
+    from .regions import RegionWork
     from .tools import Tool
 else:
     _Base = object
 
 NOTCH = 120.0  # angle delta of one notch of a wheel
 PER_NOTCH = 1.25  # zoom
-BRUSH_STEP = 1.15
 _TOOL_OF_KEY = {letter: tool for tool, letter in TOOL_KEYS.items()}
 _ARROWS = {Qt.Key.Key_Left: (1, 0), Qt.Key.Key_Right: (-1, 0), Qt.Key.Key_Up: (0, 1), Qt.Key.Key_Down: (0, -1)}
 
@@ -31,6 +32,8 @@ class Input(_Base):
     model: SlideViewModel
     tool: Tool
     update_ring: Callable[[], None]
+    regions: RegionWork
+    menu_asked: Any
 
     def _init_input(self) -> None:
         self.pointer: QPointF | None = None
@@ -61,12 +64,15 @@ class Input(_Base):
         if self.model.slide is None or self._pan_from is not None or self._tool_button != Qt.MouseButton.NoButton:
             return
         self.pointer = event.position()
+        self.regions.menu_at = None
         if self.focus_by_key:  # the frame is for those who come by keyboard
             self.focus_by_key = False
             self.update()
         if self._is_pan(event):
             self._pan_from, self._pan_button = event.position(), event.button()
             self._show_cursor()
+        elif event.button() == Qt.MouseButton.RightButton and not self.tool.paints:
+            self._ask_menu(event.position())
         elif event.button() in (Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton):
             self._tool_button = event.button()
             (self.tool.double_click if double else self.tool.press)(event, self._at(event))
@@ -100,6 +106,11 @@ class Input(_Base):
         self.pointer = None
         self.update_ring()
 
+    def _ask_menu(self, at: QPointF) -> None:
+        """Open the menu of the region at a point of the view, where there is one to open it."""
+        self.regions.menu_at = self.model.to_slide(at.x(), at.y())
+        self.menu_asked.emit(self.mapToGlobal(at).toPoint())
+
     # ---- wheel and trackpad
 
     def wheelEvent(self, event: QWheelEvent) -> None:
@@ -111,8 +122,7 @@ class Input(_Base):
         if not delta:
             return
         resize = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier
-        if event.modifiers() & resize and self.model.tool in ("brush", "eraser"):
-            self.model.scale_brush(BRUSH_STEP ** (delta / NOTCH))
+        if event.modifiers() & resize and self.tool.wheel(delta / NOTCH):
             self.update_ring()
         else:
             self.model.zoom_at(PER_NOTCH ** (delta / NOTCH), event.position().x(), event.position().y())
@@ -154,6 +164,12 @@ class Input(_Base):
             if not event.isAutoRepeat():
                 self._space = True
                 self._show_cursor()
+        elif key == Qt.Key.Key_Escape:
+            return self.regions.cancel()
+        elif key == Qt.Key.Key_Menu or (
+            key == Qt.Key.Key_F10 and event.modifiers() & Qt.KeyboardModifier.ShiftModifier
+        ):
+            self._ask_menu(self.pointer or QPointF(model.viewport[0] / 2, model.viewport[1] / 2))
         elif key in _ARROWS:
             part = 0.8 if event.modifiers() & Qt.KeyboardModifier.ShiftModifier else 0.12
             dx, dy = _ARROWS[Qt.Key(key)]

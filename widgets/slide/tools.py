@@ -64,6 +64,10 @@ class Tool:
     def cancel(self) -> None:
         """Drop what is under way (another tool was chosen, another slide opened)."""
 
+    def wheel(self, steps: float) -> bool:
+        """The wheel was turned with Alt or Ctrl, `steps` notches; False = zoom with it."""
+        return False
+
     def tick(self) -> None:
         """Called a few times a second while a button is down."""
 
@@ -88,7 +92,7 @@ class Pan(Tool):
 
 
 class Pick(Tool):
-    """A click makes the class under the pointer current."""
+    """A click makes the class under the pointer current, and its region the one that is meant by the region edits."""
 
     name = "pick"
     paints = False
@@ -98,6 +102,7 @@ class Pick(Tool):
         label = self.view.label_at(*at)
         if label and self.model.label_class(label) is not None:
             self.model.label = label
+            self.view.regions.picked = at
 
 
 def make_tool(name: str, view: SlideView) -> Tool:

@@ -37,13 +37,37 @@ TOOLSET: tuple[ToolInfo, ...] = (
         "pan", "Move", "M", "Drag to move the slide. Wheel zooms, Space or the middle button moves, in every tool.",
         "tools:Pan", "look",
     ),
-    ToolInfo("brush", "Brush", "B", "Paint with the current class; [ and ] change the size.", "brush:Brush"),
+    ToolInfo(
+        "brush", "Brush", "B", "Paint with the current class; [ and ], or Alt and the wheel, change the size.", "brush:Brush"
+    ),
     ToolInfo("eraser", "Eraser", "E", "Take labels away; locked classes stay.", "brush:Eraser"),
     ToolInfo(
         "polygon", "Polygon", "P", "Click corner by corner; Enter or a double click closes, Escape gives up.",
         "outline:Polygon",
     ),
     ToolInfo("lasso", "Lasso", "L", "Draw around an area with the button held.", "outline:Lasso"),
+    ToolInfo(
+        "rectangle", "Rectangle", "R", "Drag from corner to corner; Shift makes a square, Ctrl draws from the middle.",
+        "shapes:Rectangle",
+    ),
+    ToolInfo(
+        "ellipse", "Ellipse", "O", "Drag from corner to corner; Shift makes a circle, Ctrl draws from the middle.",
+        "shapes:Ellipse",
+    ),
+    ToolInfo(
+        "wand", "Wand", "W", "Click, or drag over, what looks alike; Alt and the wheel set how alike it has to be.",
+        "wand:Wand",
+    ),
+    ToolInfo(
+        "fill", "Fill", "G", "Click an enclosed hole to fill it, or a region to give it to the current class.",
+        "region_tools:Fill", "region",
+    ),
+    ToolInfo("cut", "Cut", "K", "Draw a line across a region to cut it in two; Shift keeps it straight.",
+             "region_tools:Cut", "region"),
+    ToolInfo(
+        "join", "Join", "J", "Draw a line from one region to another: both become one, of the first one's class.",
+        "region_tools:Join", "region",
+    ),
     ToolInfo("pick", "Pick class", "I", "Click a labelled place to make its class the current one.", "tools:Pick", "look"),
 )  # fmt: skip
 TOOLS: tuple[str, ...] = tuple(tool.name for tool in TOOLSET)
