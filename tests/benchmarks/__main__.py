@@ -24,7 +24,7 @@ reached says so. Times on shared machines swing: read the ratios.
 
 
 def modules(kind: str) -> list[str]:
-    """Return the names of the measurements of a kind ("bench", "proof", "gpu")."""
+    """Return the names of the measurements of a kind ("bench", "tune", "proof", "gpu")."""
     return sorted(path.stem for path in HERE.glob(f"{kind}_*.py"))
 
 
@@ -89,7 +89,7 @@ def write(name: str, rows: list[dict[str, Any]], device: str) -> None:
 def main() -> int:
     """Measure what was asked for; exit status 1 when a measurement itself failed (not when a bar was missed)."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
-    parser.add_argument("kind", choices=("bench", "proof", "gpu"))
+    parser.add_argument("kind", choices=("bench", "tune", "proof", "gpu"))
     parser.add_argument("--only", default="", help="measure only those whose name contains this")
     parser.add_argument("--quick", action="store_true", help="smaller sizes; does not write RESULTS.md")
     arguments = parser.parse_args()

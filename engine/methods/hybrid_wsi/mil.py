@@ -48,7 +48,8 @@ def max_pool_loss(module: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """
     with torch.no_grad():
         module.eval()
-        found = tile_logits(module(_last(images.flatten(0, 1)))).view(images.shape[:2])
+        # one tile of each bag at a time: no more memory than learning needs, and on a CPU it stays in the cache
+        found = torch.stack([tile_logits(module(_last(images[:, i]))) for i in range(images.shape[1])], 1)
         module.train()
     chosen = images[torch.arange(len(images), device=images.device), found.argmax(1)]
     return F.binary_cross_entropy_with_logits(tile_logits(module(_last(chosen))), labels.float())
