@@ -237,9 +237,7 @@ class TilePyramid:
         with self._lock:
             if self._packed is not None:
                 return sorted((row, column) for at, row, column in self._packed if at == level)
-            return self._reader.execute(
-                "SELECT row, col FROM tile WHERE level = ? ORDER BY row, col", (level,)
-            ).fetchall()
+            return self._rows("SELECT row, col FROM tile WHERE level = ? ORDER BY row, col", (level,))
 
     def uniform(self, level: int, row: int, column: int) -> int | None:
         """Return the value of a uniform tile (0 when absent), None when its pixels differ."""
@@ -290,8 +288,17 @@ class TilePyramid:
             if blob is None or blob:
                 return blob
         with self._lock:
-            found = self._reader.execute(GET, key).fetchone()
-        return found[0] if found else None
+            found = self._rows(GET, key)
+        return found[0][0] if found else None
+
+    def _rows(self, statement: str, values: tuple[int, ...] = ()) -> list[Any]:
+        """Read from the file; a file that turns out to be damaged is said so."""
+        try:
+            return self._reader.execute(statement, values).fetchall()
+        except sqlite3.ProgrammingError:  # closed: no fault of the file
+            raise
+        except sqlite3.DatabaseError as error:
+            raise DamagedError(f"{self.path} is damaged ({error}); restore it from a backup.", self.path) from None
 
     def _pixels(self, key: Key, blob: bytes | None) -> Pixels:
         try:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import SlideError
+from .openslide_guard import refusal, tile_refusal
 from .slide import Level, Slide, level_factors, mpp_of_resolution
 
 TILE = 512
+LARGEST_TILE = 1 << 27
+"""Pixels. OpenSlide allocates a whole tile at once and ends the process where there is no memory for it."""
 
 
 class OpenSlideSlide(Slide):
@@ -32,6 +35,7 @@ class OpenSlideSlide(Slide):
         self._renewing = threading.Lock()
         self._handle: openslide.OpenSlide | None = openslide.OpenSlide(self._opened)
         properties = self._handle.properties
+        _check_tiles(self.path, properties, len(self._handle.level_dimensions))
         self.vendor = properties.get("openslide.vendor", "unknown")
         width, height = self._handle.dimensions
         for level_width, level_height in self._handle.level_dimensions:
@@ -49,13 +53,29 @@ class OpenSlideSlide(Slide):
         except (ImportError, OSError) as error:
             reasons.append(f"OpenSlide is not installed properly: {error}")
             return None
+        if reason := refusal(file or path):
+            reasons.append(reason)
+            return None
         try:
-            return cls(path, file)
+            slide = cls(path, file)
+            reason = tile_refusal(slide._tile_sizes())
+            if reason is None:
+                return slide
+            slide.close()
+            reasons.append(reason)
         except openslide.OpenSlideUnsupportedFormatError:
             reasons.append("OpenSlide does not know the format")
         except openslide.OpenSlideError as error:
             reasons.append(f"OpenSlide: {error}")
         return None
+
+    def _tile_sizes(self) -> Iterator[tuple[int, int]]:
+        assert self._handle is not None
+        properties = self._handle.properties
+        for number in range(len(self.levels)):
+            sides = (properties.get(f"openslide.level[{number}].tile-{side}", "0") for side in ("width", "height"))
+            width, height = (int(side) if side.isdigit() else 0 for side in sides)
+            yield width, height
 
     def _set_scale(self, properties: Mapping[str, str]) -> None:
         self.magnification = _number(properties.get("openslide.objective-power"))
@@ -108,6 +128,17 @@ def on_white(rgba: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(rgba[..., :3])
     weight = alpha[..., None].astype(np.uint16)
     return ((rgba[..., :3] * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
+
+
+def _check_tiles(path: Path, properties: Mapping[str, str], levels: int) -> None:
+    """Refuse a file that declares tiles which no scanner writes."""
+    for level in range(levels):
+        size = [_number(properties.get(f"openslide.level[{level}].tile-{side}")) for side in ("width", "height")]
+        if size[0] and size[1] and size[0] * size[1] > LARGEST_TILE:
+            raise SlideError(
+                f"{path.name} declares tiles of {size[0]:.0f} x {size[1]:.0f} pixels (level {level}), "
+                "so it is damaged; copy it again."
+            )
 
 
 def _bounds(properties: Mapping[str, str], width: int, height: int) -> tuple[int, int, int, int] | None:

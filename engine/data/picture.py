@@ -17,6 +17,9 @@ TILE = 512
 MEMORY_SHARE = 0.25
 # Bytes per pixel at the peak: decoded by Pillow (up to 4), as RGB (3) and its pyramid (1).
 _PEAK_BYTES = 8
+# Nothing but an empty picture packs more pixels into a byte; where the file is small and declares many, it is damaged.
+_DENSEST = 5_000
+_MANY_PIXELS = 1 << 24
 # A picture's resolution coarser than this (µm per pixel) is a print setting, not a microscope's.
 _COARSEST_MPP = 20.0
 
@@ -77,9 +80,15 @@ class PictureSlide(Slide):
 
 
 def check_memory(path: Path, width: int, height: int, per_pixel: float = _PEAK_BYTES) -> None:
-    """Refuse a picture that would take more than a quarter of the free memory (`per_pixel`: bytes at the peak)."""
+    """Refuse a picture that would take more than a quarter of the free memory (`per_pixel`: bytes at the peak), or that
+    declares a size which its few bytes cannot hold."""
     import psutil
 
+    size = path.stat().st_size
+    if width * height > max(_MANY_PIXELS, _DENSEST * size):
+        raise SlideError(
+            f"{path.name} declares {width:,} x {height:,} pixels in {size:,} bytes, so it is damaged; copy it again."
+        )
     free = psutil.virtual_memory().available
     needed = width * height * per_pixel
     if needed > MEMORY_SHARE * free:

@@ -80,7 +80,7 @@ class LabelStore(Marked, TilePyramid):
         self._undone: list[Step] = []
         try:
             self._restore()
-        except (sqlite3.Error, ValueError, KeyError, RuntimeError) as error:
+        except (sqlite3.Error, ValueError, KeyError, TypeError, RuntimeError) as error:
             self._disconnect()
             if lock is not None:
                 lock.release()
