@@ -198,6 +198,10 @@ class Marker(MarkTool):
         if self._down is None or self._moved or self.model.labels is None:
             return
         place = self.model.to_slide(self._down.x(), self._down.y())
+        slide = self.model.slide
+        if slide is None or not (0 <= place[0] < slide.width and 0 <= place[1] < slide.height):
+            self.view.say("That is beside the slide")
+            return
         group = self.model.labels.new_group()
         made = self.make([place], group)
         if made is not None:

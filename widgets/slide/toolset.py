@@ -68,6 +68,14 @@ TOOLSET: tuple[ToolInfo, ...] = (
         "join", "Join", "J", "Draw a line from one region to another: both become one, of the first one's class.",
         "region_tools:Join", "region",
     ),
+    ToolInfo("marker", "Marker", ".", "Click to set a marker with a note; drag it, Delete removes it.", "measure:Marker", "mark"),
+    ToolInfo("ruler", "Ruler", "U", "Drag from point to point; Shift turns in steps of 15°.", "measure:Ruler", "mark"),
+    ToolInfo("area", "Measure area", "Q", "Drag a rectangle, or click corner by corner and press Enter.", "measure:Area", "mark"),
+    ToolInfo(
+        "roi", "Region of interest", "V",
+        "Drawn like an area: outside of it nothing counts, in training, prediction and evaluation.",
+        "measure:RegionOfInterest", "mark",
+    ),
     ToolInfo("pick", "Pick class", "I", "Click a labelled place to make its class the current one.", "tools:Pick", "look"),
 )  # fmt: skip
 TOOLS: tuple[str, ...] = tuple(tool.name for tool in TOOLSET)
