@@ -13,6 +13,7 @@ _IMPLICIT = "1.2.840.10008.1.2"
 _LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 _SYNTAX, _KIND, _SERIES = 0x00020010, 0x00080008, 0x0020000E
 _COLUMNS, _ROWS = 0x00480006, 0x00480007
+_FRAME_WIDTH, _FRAME_HEIGHT = 0x00280011, 0x00280010
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _OPEN = 0xFFFFFFFF
 _DEEPEST = 16
@@ -20,13 +21,15 @@ _DEEPEST = 16
 
 @dataclass(frozen=True)
 class Instance:
-    """One DICOM file: the series it belongs to, what it shows ("VOLUME" = a level, "LABEL", ...) and its size in pixels."""
+    """One DICOM file: the series it belongs to, what it shows ("VOLUME" = a level, "LABEL", ...), its size in pixels and that of
+    a frame (width, height)."""
 
     path: Path
     series: str
     flavor: str
     columns: int
     rows: int
+    frame: tuple[int, int]
 
 
 def instance(path: Path) -> Instance | None:
@@ -55,9 +58,8 @@ def instance(path: Path) -> Instance | None:
     if _SERIES not in found:
         return None
     kind = _text(found.get(_KIND, b"")).split("\\")
-    return Instance(
-        path, _text(found[_SERIES]), kind[2] if len(kind) > 2 else "", *(_number(found, t) for t in (_COLUMNS, _ROWS))
-    )
+    columns, rows, wide, high = (_number(found, tag) for tag in (_COLUMNS, _ROWS, _FRAME_WIDTH, _FRAME_HEIGHT))
+    return Instance(path, _text(found[_SERIES]), kind[2] if len(kind) > 2 else "", columns, rows, (wide, high))
 
 
 def series_of(files: Iterable[Path]) -> dict[str, list[Instance]]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import SlideError
-from .openslide_guard import refusal, tile_refusal
+from .openslide_guard import LARGEST_TILE, refusal
 from .slide import Level, Slide, level_factors, mpp_of_resolution
 
 TILE = 512
-LARGEST_TILE = 1 << 27
-"""Pixels. OpenSlide allocates a whole tile at once and ends the process where there is no memory for it."""
 
 
 class OpenSlideSlide(Slide):
@@ -57,25 +55,12 @@ class OpenSlideSlide(Slide):
             reasons.append(reason)
             return None
         try:
-            slide = cls(path, file)
-            reason = tile_refusal(slide._tile_sizes())
-            if reason is None:
-                return slide
-            slide.close()
-            reasons.append(reason)
+            return cls(path, file)
         except openslide.OpenSlideUnsupportedFormatError:
             reasons.append("OpenSlide does not know the format")
         except openslide.OpenSlideError as error:
             reasons.append(f"OpenSlide: {error}")
         return None
-
-    def _tile_sizes(self) -> Iterator[tuple[int, int]]:
-        assert self._handle is not None
-        properties = self._handle.properties
-        for number in range(len(self.levels)):
-            sides = (properties.get(f"openslide.level[{number}].tile-{side}", "0") for side in ("width", "height"))
-            width, height = (int(side) if side.isdigit() else 0 for side in sides)
-            yield width, height
 
     def _set_scale(self, properties: Mapping[str, str]) -> None:
         self.magnification = _number(properties.get("openslide.objective-power"))
