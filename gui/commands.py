@@ -243,6 +243,7 @@ class Commands:
         paths = [str(window.workspace.slide_path(window.item))]
         if window.workspace.has_labels(window.item):
             paths.append(str(window.workspace.folder / "labels" / f"{window.item.id}.labels"))
+        paths += self.looking.layers_for_napari()
         started = QProcess.startDetached(sys.executable, ["-m", "opsin.widgets.napari_plugin", *paths])
         if started:
             window.messages.info("napari is starting with this slide; it takes some seconds.")

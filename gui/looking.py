@@ -7,6 +7,7 @@ visible], …] or None}; a slide that is shown as its file says has no entry.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import re
 from typing import TYPE_CHECKING, Any
@@ -144,6 +145,12 @@ class Looking:
         """Show the overview or not, as the settings say."""
         if self.window.room is not None:
             self.window.room.view.overview.want(self.window.settings.overview)
+
+    def layers_for_napari(self) -> list[str]:
+        """The heat maps of the open slide and how its channels are shown, as arguments of `napari_plugin`."""
+        heat = [str(o.pyramid.path) for o in self.model.overlays if o.kind == "heat" and o.visible]
+        look = self._look() or {}
+        return heat + ([f"--look={json.dumps(look)}"] if look.get("channels") else [])
 
     # ---- places
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -202,3 +204,28 @@ def test_the_overview_can_be_switched_off_for_good(opened, qtbot):
     assert AppSettings.load().overview is False
     key(opened, Qt.Key.Key_V, SHIFT)
     assert overview.isVisible() and AppSettings.load().overview
+
+
+def test_napari_gets_heat_maps_in_sight_and_channels_as_they_are_shown(window, stained, qtbot, monkeypatch):
+    from opsin.engine.tiles import TilePyramid
+    from opsin.gui import commands
+    from opsin.widgets.slide.model import Overlay
+
+    window.open_workspace(stained)
+    open_slide(window, "stained", qtbot)
+    started = []
+    monkeypatch.setattr(
+        commands.QProcess, "startDetached", lambda program, arguments: started.append(arguments) or True
+    )
+    window.commands.open_in_napari()
+    assert [name.rpartition(".")[2] for name in started[0][2:]] == ["tif", "labels"]
+    path = stained.parent / "a.heat"
+    with TilePyramid.create(path, 600, 400, base=4, reduce="mean") as pyramid:
+        window.model.add_overlay(Overlay("heat map", pyramid))
+        window.model.add_overlay(Overlay("hidden", pyramid, visible=False))
+        window.model.set_display([replace(c, low=3.0) for c in window.model.display])
+        window.commands.open_in_napari()
+        window.model.overlays = []
+    slide, _, heat, look = started[1][2:]
+    assert heat == str(path) and slide.endswith("stained.ome.tif")
+    assert [row[2] for row in json.loads(look.removeprefix("--look="))["channels"]] == [3.0] * 3

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 import opsin
 from opsin.engine.labels.store import LabelStore
+from opsin.engine.tiles import TilePyramid
 from opsin.widgets import napari_plugin
 
 
@@ -114,7 +116,7 @@ def test_a_place_outside_of_a_level_is_an_error_and_ends_a_loop_over_it(tmp_path
     """A loop over an array ends at the first IndexError; without one it never does."""
     path = tmp_path / "small.labels"
     with LabelStore.create(path, 64, 48) as store:
-        level = napari_plugin.LabelLevel(store, 0)
+        level = napari_plugin.TileLevel(store, 0)
         assert len(list(level)) == 48
         assert level[-48].shape == (64,)
         for place in (48, -49):
@@ -132,3 +134,86 @@ def test_what_has_one_level_gets_a_second_so_that_napari_sees_a_pyramid(tmp_path
     assert data[1].shape == half.shape and data[1].size == half.size
     assert np.array_equal(np.asarray(data[1]), half)
     assert np.array_equal(data[1][3:20:2, -5:, 1], half[3:20:2, -5:, 1])
+
+
+@pytest.fixture
+def stained(tmp_path):
+    """A fluorescence slide of two channels, and its values [C, h, w]."""
+    values = np.random.default_rng(3).integers(0, 4000, (2, 300, 500)).astype(np.uint16)
+    path = tmp_path / "stained.ome.tif"
+    metadata = {"axes": "CYX", "Channel": {"Name": ["DAPI", "CD8"]}}
+    tifffile.imwrite(path, values, tile=(256, 256), photometric="minisblack", metadata=metadata)
+    return path, values
+
+
+def test_a_fluorescence_slide_is_a_layer_for_each_channel_with_the_file_s_own_values(stained):
+    path, values = stained
+    layers = napari_plugin.read_slides(str(path))
+    assert [settings["name"] for _, settings, _ in layers] == ["stained.ome: DAPI", "stained.ome: CD8"]
+    for number, (data, settings, kind) in enumerate(layers):
+        assert kind == "image" and not settings["rgb"] and settings["blending"] == "additive"
+        assert data[0].dtype == np.uint16 and data[0].shape == (300, 500)
+        assert np.array_equal(data[0][20:200:3, -40:], values[number, 20:200:3, -40:])
+        low, high = settings["contrast_limits"]
+        assert 0 <= low < high <= 4000
+
+
+def test_channels_share_what_is_read_of_the_file(stained, monkeypatch):
+    layers = napari_plugin.read_slides(str(stained[0]))
+    planes = layers[0][0][0].planes
+    reads = []
+    read = planes.slide.read_channels
+    monkeypatch.setattr(planes.slide, "read_channels", lambda *at: reads.append(at) or read(*at))
+    for data, _, _ in layers:
+        data[0][10:200, 20:90]
+    assert reads == [(0, 20, 10, 70, 190)]
+
+
+def test_channels_are_shown_as_they_were_in_opsin(stained):
+    look = {"rotation": 0, "channels": [["DAPI", "#102030", 5.0, 900.0, False], ["CD8", "#ff0000", 1.0, 2.0, True]]}
+    first = napari_plugin.read_slides(str(stained[0]), look)[0][1]
+    assert not first["visible"] and first["contrast_limits"] == (5.0, 900.0)
+    assert np.allclose(first["colormap"]["colors"][-1], [16 / 255, 32 / 255, 48 / 255, 1])
+
+
+def test_a_heat_map_lies_on_the_slide(workspace):
+    item = workspace.items()[0]
+    path = workspace.folder / "heatmaps" / "first" / f"{item.id}.heat"
+    path.parent.mkdir(parents=True)
+    values = np.zeros((6, 8), np.uint8)
+    values[2, 3] = 200
+    with TilePyramid.create(path, 64, 48, base=8, reduce="mean") as pyramid, pyramid.transaction():
+        pyramid.write(0, 0, values)
+    data, settings, kind = napari_plugin.heat_reader(str(path))(str(path))[0]
+    assert kind == "image" and settings["name"] == f"{item.name} heat map (first)"
+    assert np.array_equal(np.asarray(data[0]), values)
+    assert settings["scale"] == (8, 8) and settings["translate"] == (3.5, 3.5)
+    assert settings["colormap"]["colors"][0][3] == 0, "what was not computed is clear"
+    assert napari_plugin.heat_reader("a.labels") is None
+    data[0].store.close()
+
+
+def test_napari_takes_channels_and_heat_maps(stained, workspace):
+    """In a napari without a window, as above."""
+    item = workspace.items()[0]
+    heat = workspace.folder / "heatmaps" / "first" / f"{item.id}.heat"
+    heat.parent.mkdir(parents=True)
+    with TilePyramid.create(heat, 500, 300, base=4, reduce="mean") as pyramid, pyramid.transaction():
+        pyramid.write(0, 0, np.full((75, 125), 255, np.uint8))
+    code = (
+        "import json, sys\n"
+        "from napari.components import ViewerModel\n"
+        "from opsin.widgets.napari_plugin import fill\n"
+        "viewer = ViewerModel()\n"
+        "fill(viewer, sys.argv[1:])\n"
+        "print(json.dumps([[layer.name, layer.blending, layer.multiscale, layer.extent.world[1].tolist(),\n"
+        "    layer.colormap.colors[-1].tolist()] for layer in viewer.layers]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(stained[0]), str(heat)], capture_output=True, text=True, timeout=55
+    )
+    assert done.returncode == 0, done.stderr
+    dapi, cd8, map = json.loads(done.stdout.splitlines()[-1])
+    assert dapi[:4] == ["stained.ome: DAPI", "additive", True, [299, 499]]
+    assert cd8[:4] == ["stained.ome: CD8", "additive", True, [299, 499]]
+    assert map[0] == f"{item.name} heat map (first)" and map[3] == [297.5, 497.5], "middle of its last pixel"
