@@ -269,3 +269,21 @@ def test_a_region_that_crosses_itself_is_the_same_for_pixels_and_for_rectangles(
     mask = bow.mask(0, 0, 40, 40)
     assert mask[20, 2] and not mask[2, 20]
     assert bow.touches(0, 15, 4, 10) and not bow.touches(16, 0, 8, 4)
+
+
+def test_the_size_of_a_labelled_region_is_that_of_its_shape(tmp_path):
+    from opsin.engine.labels.region_size import region_size
+
+    with LabelStore.create(tmp_path / "b.labels", 2400, 2000) as store:
+        store.polygon([np.array([[100.0, 100], [700, 100], [700, 500], [100, 500]])], 1)
+        assert region_size(store, 300, 300) == (600 * 400, 2000.0)
+        store.stroke([[1500.0, 1000.0]], 400, 2)
+        store.stroke([[1500.0, 1000.0]], 100, 0)
+        area, perimeter = region_size(store, 1300, 1000)
+        assert area == pytest.approx(np.pi * (400**2 - 100**2), rel=2e-3)
+        assert perimeter == pytest.approx(2 * np.pi * 500, rel=0.02)
+        turned = np.array([[600.0, 1000.0], [900, 1130], [770, 1430], [470, 1300]])
+        store.polygon([turned], 3)
+        assert region_size(store, 700, 1200)[1] == pytest.approx(4 * np.hypot(300, 130), rel=0.02)
+        with pytest.raises(LabelError, match="not on the slide"):
+            region_size(store, 5000, 0)
