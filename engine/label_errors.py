@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -237,3 +238,43 @@ def change_labels(
         text = f"Change to {WORDS[place.says]}"
         store.polygon(rings, value, keep=EVERY.difference(over), group=group, text=text)
     return int(doubt.sum()) * seen.step**2
+
+
+# ---- labels that somebody has said are right ----------------------------------------------------------------------
+
+
+def keep_label(workspace: Workspace, place: Place) -> None:
+    """Remember that the label of a place is right: no network's contradiction there is listed again."""
+    entry = [place.kind, place.item, place.given, *map(float, place.rect)]
+    kept = _kept(workspace)
+    if entry not in kept:
+        workspace.set_setting(KEPT, [*kept, entry])
+
+
+def is_kept(workspace: Workspace, place: Place) -> bool:
+    """Tell whether somebody has said that the label is right: there, or where the middle of this place lies."""
+    x, y = place.middle
+    for kind, item, given, left, top, width, height in _kept(workspace):
+        if (kind, item, given) != (place.kind, place.item, place.given):
+            continue
+        own_x, own_y, own_width, own_height = place.rect
+        within = left <= x <= left + width and top <= y <= top + height
+        around = own_x <= left + width / 2 <= own_x + own_width and own_y <= top + height / 2 <= own_y + own_height
+        if within or around:
+            return True
+    return False
+
+
+def kept_count(workspace: Workspace) -> int:
+    """Return of how many places somebody has said that the label is right."""
+    return len(_kept(workspace))
+
+
+def release_labels(workspace: Workspace) -> None:
+    """List contradictions again of which somebody has said that the label is right."""
+    workspace.set_setting(KEPT, [])
+
+
+def _kept(workspace: Workspace) -> list[list[Any]]:
+    found = workspace.setting(KEPT, [])
+    return [entry for entry in found if isinstance(entry, list) and len(entry) == 7] if isinstance(found, list) else []

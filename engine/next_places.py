@@ -224,3 +224,8 @@ def remember(workspace: Workspace, key: str, place: str, on: bool = True) -> Non
     if (place in kept) != on:
         kept = kept | {place} if on else kept - {place}
         workspace.set_setting(key, sorted(kept))
+
+
+def forget(workspace: Workspace, key: str, start: str) -> None:
+    """Have the places looked at again whose remembered names begin with `start`."""
+    workspace.set_setting(key, sorted(name for name in remembered(workspace, key) if not name.startswith(start)))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QEvent, QObject, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
-from qtpy.QtWidgets import QMenu
+from qtpy.QtWidgets import QMenu, QWidget
 
 from ..engine.errors import OpsinError
 from ..engine.labels.store import EVERY
@@ -217,10 +217,14 @@ class Correct(QObject):
         """Take the current place from the list."""
         self._list().done()
 
+    def continue_from(self, folder: str) -> None:
+        """Show the form with the settings with which a training goes on from a run."""
+        self.room.show_tab("train")
+        self.room.panel("train").continue_from(folder)
+
     def _list(self) -> Any:
-        panel = self.room.panel("next")
-        self.room.tabs.setCurrentWidget(self.room.tabs.findChild(type(panel.parentWidget()), "next"))
-        return panel
+        self.room.tabs.setCurrentWidget(self.room.tabs.findChild(QWidget, "check"))
+        return self.room.panel("check")
 
 
 def pseudo_name(round: int) -> str:

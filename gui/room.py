@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..engine.workspace import Item, Workspace
     from .window import MainWindow
 
-TABS = {"annotate": "Annotate", "train": "Train", "runs": "Runs", "results": "Results"}
+TABS = {"annotate": "Annotate", "train": "Train", "runs": "Runs", "results": "Results", "check": "Check"}
 LEFT_WIDTH, RIGHT_WIDTH = 256, 380
 
 
@@ -155,7 +155,18 @@ class Room(QObject):
             runs = RunPanel(workspace, self.jobs)
             runs.checkpoint_chosen.connect(self._use_run)
             runs.runs_changed.connect(self._runs_changed)
+            runs.continue_chosen.connect(self.window.commands.correct.continue_from)
+            runs.rounds.set_view(self.model)
+            runs.set_item(self.window.item.id if self.window.item is not None else None)
             return runs
+        if name == "check":
+            from ..widgets.next_box import CheckPanel
+
+            check = CheckPanel(workspace, self.jobs)
+            check.go_requested.connect(self.window.commands.correct.go_to)
+            check.continue_requested.connect(self.window.commands.correct.continue_from)
+            check.failed.connect(self.window.messages.failed)
+            return check
         from ..widgets.results import ResultsPanel
 
         results = ResultsPanel(workspace, self.jobs, self.model)

@@ -11,6 +11,7 @@ from typing import Any
 from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtGui import QColor, QPainter, QPixmap
 
+from ..engine.continuing import parent_of
 from ..engine.jobs import Job
 from ..engine.replay import INTERRUPTED, resumable, run_name, startable
 from ..engine.runs import FINAL
@@ -125,7 +126,7 @@ class RunsModel(RowsModel):
         if role == Qt.ItemDataRole.DecorationRole and index.column() == 0:
             return state_dot(row.state)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return "\n".join(text for text in (row.title, kept_note(row.record)) if text)
+            return "\n".join(text for text in (row.title, kept_note(row.record), corrected_note(row.record)) if text)
         return None
 
 
@@ -158,6 +159,18 @@ def kept_note(record: dict[str, Any]) -> str:
     others = ", ".join(f"{loss:.3g} after round {r}" for r, loss in losses.items() if r != str(round))
     text = f"Kept: round {round}, slide classifier's loss {losses[str(round)]:.3g}"
     return f"{text} ({others})." if others else f"{text}."
+
+
+def corrected_note(record: dict[str, Any]) -> str:
+    """Return in a sentence from which run a training went on, and how many pixels were corrected before each round, and where."""
+    parent = parent_of(record.get("recipe") or {})
+    parts = [f"Continues {run_name(parent) or parent.name}."] if parent is not None else []
+    for round, entries in (record.get("corrections") or {}).items():
+        where = ", ".join(f"{entry['name']} {entry['pixels']:,}" for entry in entries[:4])
+        more = f" and {len(entries) - 4} more" if len(entries) > 4 else ""
+        when = "to begin with" if round == "0" else f"before round {round}"
+        parts.append(f"Corrected by hand {when}: {sum(e['pixels'] for e in entries):,} pixels ({where}{more}).")
+    return " ".join(parts)
 
 
 def difference_html(one: RunRow, other: RunRow) -> str:

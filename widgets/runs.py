@@ -34,8 +34,9 @@ from ..engine.runs import FINAL
 from .background import Relay, in_background
 from .buttons import IconButton
 from .confirm import Question
+from .round_box import RoundBox
 from .run_card import RunCard
-from .run_rows import COLUMNS, RunRow, RunsModel, difference_html, kept_note, short_time
+from .run_rows import COLUMNS, RunRow, RunsModel, corrected_note, difference_html, kept_note, short_time
 from .scrolling import PanelScroll
 from .texts import ErrorLabel, MutedLabel
 
@@ -51,10 +52,12 @@ class RunPanel(QWidget):
     Signals
     -------
     checkpoint_chosen(str) : predict with the run in this folder.
+    continue_chosen(str) : train on from the run in this folder.
     runs_changed : a run was deleted or got another name.
     """
 
     checkpoint_chosen = Signal(str)
+    continue_chosen = Signal(str)
     runs_changed = Signal()
 
     def __init__(self, workspace: Any, jobs: Any, parent: QWidget | None = None) -> None:
@@ -129,6 +132,12 @@ class RunPanel(QWidget):
         self.more.setMenu(self.menu)
         row.addWidget(self.more)
         column.addLayout(row)
+        self.train_on = QPushButton("Continue with corrections")
+        self.train_on.setToolTip("Train on from the weights of this run with what was corrected since, as a new run")
+        self.train_on.clicked.connect(lambda: self.continue_chosen.emit(self.selected()[0].folder))
+        column.addWidget(self.train_on, 0, Qt.AlignmentFlag.AlignLeft)
+        self.rounds = RoundBox()
+        column.addWidget(self.rounds)
         self.problem = ErrorLabel()
         column.addWidget(self.problem)
         splitter.addWidget(upper)
@@ -173,6 +182,10 @@ class RunPanel(QWidget):
                 ):
                     self.jobs.attach(Path(record["folder"]))
         self.refresh()
+
+    def set_item(self, item: str | None) -> None:
+        """Another slide is open (its id): the rounds that have proposed something for it are offered."""
+        self.rounds.set_item(item)
 
     def refresh(self) -> None:
         """Read the runs again, keeping the selection."""
@@ -241,6 +254,9 @@ class RunPanel(QWidget):
         one = rows[0] if len(rows) == 1 else None
         waiting = one is not None and one.job is not None and one.state == "queued"
         self.use.setEnabled(one is not None and one.checkpoint)
+        self.train_on.setEnabled(one is not None and one.checkpoint and one.final)
+        folder = Path(one.folder) if one is not None and one.folder else None
+        self.rounds.set_run(folder, one is not None and not one.final)
         self.open_folder.setEnabled(one is not None and bool(one.folder))
         self.copy_command.setEnabled(one is not None and bool(one.command))
         self.rename.setEnabled(one is not None and bool(one.folder))
@@ -263,7 +279,7 @@ class RunPanel(QWidget):
             row.name if row.name != row.preset else row.title,
             row.resumable,
             row.repeatable,
-            kept_note(row.record),
+            " ".join(note for note in (kept_note(row.record), corrected_note(row.record)) if note),
         )
         card = self.card
         if job is not card.job or shown != (card.title.full_text(), card.resumable, card.repeatable, card.note):

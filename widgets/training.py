@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -19,12 +20,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ..engine.continuing import continued, first_recipe, told
 from ..engine.devices import list_devices
 from ..engine.errors import OpsinError
 from ..engine.jobs import Job, JobSpec
 from ..engine.marked import MarkedRoles
 from ..engine.method import Method, get_method, method_names
-from ..engine.runs import plain
+from ..engine.replay import run_name
+from ..engine.runs import plain, read_record
 from .background import Relay, in_background
 from .buttons import IconButton
 from .editors import QuietComboBox, combo_grid
@@ -186,6 +189,33 @@ class TrainingPanel(QWidget):
         paper = self._method.paper
         about = f"{self._method.title} ({'arXiv ' if paper[:4].isdigit() else ''}{paper})."
         self.about.setText("\n".join(part for part in (about, PRESETS.get(name, "")) if part))
+
+    def continue_from(self, folder: str) -> None:
+        """Show the settings with which a training goes on from the run in `folder`, with what was corrected since.
+
+        The run's preset is the base, so that what differs from it is marked, and stands in the command.
+        """
+        try:
+            record, recipe = read_record(Path(folder)), continued(Path(folder))
+            first = first_recipe(Path(folder))
+        except OpsinError as error:
+            self.problem.say(str(error))
+            return
+        self.method.setCurrentText(str(record.get("method", "")))
+        preset = str(record.get("preset") or "").split(" +")[0]
+        if preset and self.preset.findText(preset) >= 0:
+            self.preset.setCurrentText(preset)
+        assert self._method is not None and self.form is not None
+        self._choose_preset(self.preset.currentText())
+        try:
+            value = self._method.Recipe.checked(recipe, f"the settings of {Path(folder).name}")
+        except OpsinError as error:
+            self.problem.say(str(error))
+            return
+        self.form.change(**value.model_dump())
+        self.about.setText(f"Continues “{run_name(Path(folder)) or Path(folder).name}”. {told(recipe, first)}")
+        self.scroll.verticalScrollBar().setValue(0)
+        self.train.setFocus()
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
