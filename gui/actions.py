@@ -127,6 +127,10 @@ def _view() -> list[Action]:
                help="Two numbers in pixels, µm or mm."),
         Action("view.copy", "Copy place under the pointer", m, "looking.copy_place", keys=("Ctrl+Shift+C",), needs="slide"),
         Action("view.labels", "Show annotations", m, "toggle_labels", keys=("A",), needs="slide", check="box", bar=True),
+        Action("view.solo", "Show current class alone", m, "regions.toggle_solo", keys=("Shift+L",), needs="slide",
+               check="box", help="Alt + click on the eye of a class does the same."),
+        Action("view.hatch", "Show patterns on classes", m, "regions.toggle_hatch", needs="slide", check="box",
+               help="Classes are told apart without their colours too."),
         Action("view.heat", "Show heat maps", m, "toggle_overlays", keys=("H",), needs="overlay", check="box"),
         Action("view.adjust", "Brightness and contrast…", m, "show_adjust", keys=("Shift+C",), needs="slide",
                icon="brightness", help="Of all slides, and for the eyes only: what is trained on stays as scanned."),
@@ -151,6 +155,17 @@ def _annotate() -> list[Action]:
                icon=tool.name, help=tool.help)
         for tool in TOOLSET
     ]  # fmt: skip
+    regions = [
+        Action("region.recolour", "Give region to current class", f"{m}/Region", "regions.recolour", keys=("Shift+I",),
+               needs="slide", help="The region under the pointer, or the one picked last; the same for those below."),
+        Action("region.holes", "Fill holes", f"{m}/Region", "regions.fill_holes", keys=("Shift+H",), needs="slide",
+               help="What is unlabelled inside the region; labels of other classes stay."),
+        Action("region.grow", "Grow", f"{m}/Region", "regions.grow", keys=("Shift+G",), needs="slide",
+               help="All around, by as much as the tool box says."),
+        Action("region.shrink", "Shrink", f"{m}/Region", "regions.shrink", keys=("Shift+S",), needs="slide",
+               help="All around, by as much as the tool box says."),
+        Action("region.remove", "Remove region", f"{m}/Region", "regions.remove", keys=("Shift+Del",), needs="slide"),
+    ]  # fmt: skip
     classes = [
         Action(f"class.{number}", f"Class {number}", f"{m}/Class", "select_class", number, keys=(str(number),),
                needs=f"class{number}", check="class")
@@ -170,6 +185,9 @@ def _annotate() -> list[Action]:
         *tools,
         Action("brush.larger", "Larger brush", m, "model.scale_brush", 1.25, keys=("]",), needs="slide", bar=True),
         Action("brush.smaller", "Smaller brush", m, "model.scale_brush", 0.8, keys=("[",), needs="slide"),
+        Action("paint.unlabelled", "Paint only on unlabelled", m, "regions.toggle_only_unlabelled", needs="slide",
+               check="box", help="Painting changes no pixel that has a label already."),
+        *regions,
         *classes,
         Action("class.add", "Add class", m, "add_class", needs="workspace"),
         *labels,

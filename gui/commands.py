@@ -46,6 +46,12 @@ class Commands:
         assert self.window.room is not None
         return self.window.room
 
+    @cached_property
+    def regions(self) -> Any:
+        from .regions import Regions
+
+        return Regions(self.window)
+
     @property
     def exchange(self) -> Any:
         return self.window.exchange
@@ -114,6 +120,9 @@ class Commands:
         return {
             "view.labels": model.show_labels,
             "view.heat": any(overlay.visible for overlay in model.overlays),
+            "view.solo": model.solo == model.label,
+            "view.hatch": model.hatch,
+            "paint.unlabelled": model.only_unlabelled,
             "view.full": window.isFullScreen(),
             "view.flip": model.mirrored,
             "view.overview": window.settings.overview,

@@ -64,6 +64,7 @@ class Room(QObject):
         self.view.cursor_moved.connect(window.status.show_cursor)
         self.view.saved.connect(window.status.show_saved)
         self.view.failed.connect(window.saving.failed)
+        self.view.menu_asked.connect(window.commands.regions.show_menu)
         self.view.overview.want(window.settings.overview)
         column.addWidget(self.bar)
         column.addWidget(self.view, 1)
@@ -77,6 +78,7 @@ class Room(QObject):
         self.slides.failed.connect(window.messages.failed)
         self.annotations = AnnotationsPanel(self.model)
         self.annotations.failed.connect(window.messages.failed)
+        self.annotations.toolbox.options.region_edit.connect(window.commands.regions.edit)
         self._panels: dict[str, Any] = {"annotate": self.annotations}
         self.tabs = PanelTabs()
         self.tabs.setDocumentMode(True)

@@ -39,6 +39,8 @@ class AppSettings(BaseModel):
     geometry: str = ""
     docks: tuple[int, int] | None = None
     last_folder: str = ""
+    pen_pressure: bool = True
+    hatch: bool = False
     overview: bool = True
 
     @classmethod

@@ -11,6 +11,7 @@ from qtpy.QtCore import QItemSelectionModel, QPoint, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
+    QCheckBox,
     QColorDialog,
     QComboBox,
     QGridLayout,
@@ -31,6 +32,7 @@ from ..engine.errors import OpsinError
 from ..engine.labels.classes import PALETTE, LabelClass
 from . import theme
 from .background import Relay, in_background
+from .class_texts import area_text, removal_text
 from .classes import NAME, ClassModel, ClassTable
 from .confirm import Question
 from .editors import inset
@@ -80,7 +82,7 @@ class AnnotationsPanel(QWidget):
         self._build()
         events = model.events
         self._relays = [
-            Relay(lambda _: self._show_classes(), events.classes, events.label, parent=self),
+            Relay(lambda _: self._show_classes(), events.classes, events.label, events.solo, events.hatch, parent=self),
             Relay(lambda _: self._follow_store(), events.labels, parent=self),
         ]
         theme.theme_changed().connect(self.restyle)
@@ -105,6 +107,7 @@ class AnnotationsPanel(QWidget):
         self.table_model.edited.connect(self.commit)
         self.table_model.refused.connect(self.failed)
         self.table.color_wanted.connect(self._ask_color)
+        self.table.solo_wanted.connect(self._toggle_solo)
         self.table.selectionModel().currentRowChanged.connect(lambda current, _: self._choose(current.row()))
         column.addWidget(self.table)
         column.addLayout(self._class_details())
@@ -154,6 +157,10 @@ class AnnotationsPanel(QWidget):
             grid.addWidget(widget, place, 1, 1, 2 if widget is self.role else 1)
         grid.addWidget(self.opacity_text, 1, 2)
         grid.setColumnStretch(1, 1)
+        self.hatch = QCheckBox("Patterns")
+        self.hatch.setToolTip("Classes are told apart by a pattern too: for eyes that tell colours badly")
+        self.hatch.toggled.connect(self._take_hatch)
+        grid.addWidget(self.hatch, 2, 1, 1, 2)
         self.role.activated.connect(lambda _: self._change_current(role=self.role.currentData()))
         self.opacity.valueChanged.connect(self._slide_opacity)
         self.opacity.sliderReleased.connect(lambda: self.commit(self.model.classes))
@@ -329,6 +336,15 @@ class AnnotationsPanel(QWidget):
             inset(box)
         dialog.open()
 
+    def _take_hatch(self, on: bool) -> None:
+        if not self._quiet:
+            self.model.hatch = on
+
+    def _toggle_solo(self, row: int) -> None:
+        """Show the class of a row alone, or all again."""
+        value = self.model.classes[row].value
+        self.model.solo = None if self.model.solo == value else value
+
     def _slide_opacity(self, value: int) -> None:
         c = self.current()
         if self._quiet or c is None:
@@ -342,7 +358,8 @@ class AnnotationsPanel(QWidget):
 
     def _show_classes(self) -> None:
         self._quiet = True
-        self.table_model.set_classes(self.model.classes)
+        self.table_model.set_classes(self.model.classes, self.model.solo)
+        self.hatch.setChecked(self.model.hatch)
         row = next((i for i, c in enumerate(self.model.classes) if c.value == self.model.label), -1)
         if row >= 0 and self.table.currentIndex().row() != row:
             column = max(NAME, self.table.currentIndex().column())
@@ -424,30 +441,6 @@ class AnnotationsPanel(QWidget):
     def showEvent(self, event: Any) -> None:
         super().showEvent(event)
         self._area_timer.start()
-
-
-def removal_text(usage: Usage | None) -> str:
-    """Return what the removal of a class leads to: where it was painted, and what becomes of that."""
-    back = "+ above the class table brings the class back."
-    if usage is not None and not usage.slides:
-        return f"No slide carries it. {back}"
-    if usage is None:
-        where = "What is painted with it"
-    else:
-        slides = "1 slide" if usage.slides == 1 else f"{usage.slides} slides"
-        size = f"{usage.area:,.2f} mm²" if usage.area and usage.area >= 0.01 else f"{usage.pixels:,} pixels"
-        where = f"It covers {size} on {slides}. That"
-    return f"{where} stays in the label files: shown in grey and left out of training until it is erased. {back}"
-
-
-def area_text(pixels: float, mpp: float | None) -> str:
-    """Return an area in words: mm² where the resolution is known, else megapixels."""
-    if not pixels:
-        return ""
-    if mpp:
-        area = pixels * mpp * mpp / 1e6
-        return f"{area:.2f} mm²" if area >= 0.01 else f"{area * 1e6:,.0f} µm²"
-    return f"{pixels / 1e6:.2f} Mpx" if pixels >= 10_000 else f"{pixels:,.0f} px"
 
 
 if __name__ == "__main__":

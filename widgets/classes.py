@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QKeyEvent, QPainter, QPen
+from qtpy.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPen
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -44,9 +44,11 @@ class ClassModel(QAbstractTableModel):
         super().__init__(parent)
         self.classes: list[LabelClass] = []
         self.areas: dict[int, str] = {}
+        self.solo: int | None = None
 
-    def set_classes(self, classes: list[LabelClass]) -> None:
-        """Show these; the selection stays where it was when only fields changed."""
+    def set_classes(self, classes: list[LabelClass], solo: int | None = None) -> None:
+        """Show these; the selection stays where it was when only fields changed. `solo`: the value that is shown alone."""
+        self.solo = solo
         same = [c.value for c in classes] == [c.value for c in self.classes]
         if same:
             self.classes = list(classes)
@@ -56,6 +58,10 @@ class ClassModel(QAbstractTableModel):
         self.beginResetModel()
         self.classes = list(classes)
         self.endResetModel()
+
+    def is_shown(self, c: LabelClass) -> bool:
+        """Whether the slide view shows a class."""
+        return c.visible if self.solo is None else c.value == self.solo
 
     def set_areas(self, areas: dict[int, str]) -> None:
         """Show the labelled area of each class, in words."""
@@ -92,7 +98,7 @@ class ClassModel(QAbstractTableModel):
                 NAME: "Name (F2 to rename)",
                 KEY: "Number key that chooses the class (F2 to change)",
                 AREA: "Labelled area on this slide",
-                EYE: "Shown (Space to hide)" if c.visible else "Hidden (Space to show)",
+                EYE: self._eye_tip(c),
                 LOCK: "Locked: its pixels stay, and none are added (Space to unlock)"
                 if c.locked
                 else "Not locked (Space to protect its pixels from edits)",
@@ -100,11 +106,18 @@ class ClassModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.AccessibleTextRole:
             return {
                 COLOR: f"Colour {c.color}", NAME: c.name, KEY: f"Key {c.key or 'none'}", AREA: self.areas.get(c.value, ""),
-                EYE: "shown" if c.visible else "hidden", LOCK: "locked" if c.locked else "not locked",
+                EYE: "shown" if self.is_shown(c) else "hidden", LOCK: "locked" if c.locked else "not locked",
             }[column]  # fmt: skip
         if role == Qt.ItemDataRole.TextAlignmentRole and column == AREA:
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         return None
+
+    def _eye_tip(self, c: LabelClass) -> str:
+        if self.solo == c.value:
+            return "Shown alone (Alt + click to show all)"
+        if self.solo is not None:
+            return "Hidden while another class is shown alone (Alt + click on that eye to show all)"
+        return f"{'Shown (Space to hide' if c.visible else 'Hidden (Space to show'}, Alt + click to show it alone)"
 
     def setData(self, index: Index, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
         text = str(value).strip()
@@ -135,13 +148,15 @@ class ClassModel(QAbstractTableModel):
 
 
 class ClassTable(QTableView):
-    """The view on a `ClassModel`. Signals: `color_wanted(row)`."""
+    """The view on a `ClassModel`. Signals: `color_wanted(row)`, `solo_wanted(row)`."""
 
     color_wanted = Signal(int)
+    solo_wanted = Signal(int)
 
     def __init__(self, model: ClassModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.classes = model
+        self._alt = False  # held at the last press
         self.setModel(model)
         self.setItemDelegate(ClassDelegate(self))
         self.setAccessibleName("Classes")
@@ -176,14 +191,21 @@ class ClassTable(QTableView):
     def act(self, index: QModelIndex) -> None:
         """What a click on a cell, Space or Enter does."""
         c = self.classes.classes[index.row()]
-        if index.column() == EYE:
+        if index.column() == EYE and (self._alt or self.classes.solo is not None):
+            self.solo_wanted.emit(index.row())
+        elif index.column() == EYE:
             self.classes.change(index.row(), visible=not c.visible)
         elif index.column() == LOCK:
             self.classes.change(index.row(), locked=not c.locked)
         elif index.column() == COLOR:
             self.color_wanted.emit(index.row())
 
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        self._alt = bool(event.modifiers() & Qt.KeyboardModifier.AltModifier)
+        super().mousePressEvent(event)
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
+        self._alt = False
         index = self.currentIndex()
         keys = (Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter)
         if event.key() in keys and index.isValid() and self.state() != QAbstractItemView.State.EditingState:
@@ -221,7 +243,7 @@ class ClassDelegate(QStyledItemDelegate):
             painter.setBrush(QColor(c.color))
             painter.drawRoundedRect(box.adjusted(0.5, 0.5, -0.5, -0.5), 4, 4)
         else:
-            on = c.visible if index.column() == EYE else c.locked
+            on = model.is_shown(c) if index.column() == EYE else c.locked
             name = ("eye" if on else "eye-off") if index.column() == EYE else ("lock" if on else "unlock")
             loud = on if index.column() == LOCK else not on
             tint = colors.text if loud else colors.muted

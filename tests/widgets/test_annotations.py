@@ -213,3 +213,40 @@ def test_classes_changed_elsewhere_are_shown(panel, workspace):
     workspace.set_classes(workspace.classes[:2])
     assert [c.value for c in panel.model.classes] == [1, 2]
     assert panel.table_model.rowCount() == 2
+
+
+def test_alt_and_a_click_on_the_eye_shows_a_class_alone(panel, qtbot):
+    model = panel.model
+    table = panel.table
+    eye = table.visualRect(panel.table_model.index(1, EYE)).center()
+    qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.AltModifier, eye)
+    assert model.solo == model.classes[1].value and all(c.visible for c in model.classes)
+    assert panel.table_model.data(panel.table_model.index(0, EYE), Qt.ItemDataRole.AccessibleTextRole) == "hidden"
+    qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.AltModifier, eye)
+    assert model.solo is None
+    qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, eye)
+    assert not model.classes[1].visible and model.solo is None
+
+
+def test_options_belong_to_their_tools(panel, qtbot):
+    model = panel.model
+    options = panel.toolbox.options
+    model.tool = "wand"
+    assert options.wand_row.isVisibleTo(panel) and not options.region_row.isVisibleTo(panel)
+    options.wand_box.setValue(33)
+    assert model.wand_tolerance == 33 and options.wand.value() == 33
+    model.tool = "fill"
+    assert options.region_row.isVisibleTo(panel) and not options.wand_row.isVisibleTo(panel)
+    options.grow_box.setValue(25)
+    assert model.grow_um == 25
+    asked = []
+    options.region_edit.connect(asked.append)
+    for button in options.region_buttons.values():
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert asked == ["grow", "shrink", "fill_holes"]
+    options.only_unlabelled.click()
+    options.pen_pressure.setChecked(False)
+    panel.hatch.setChecked(True)
+    assert model.only_unlabelled and not model.pen_pressure and model.hatch
+    model.hatch = model.only_unlabelled = False
+    assert not panel.hatch.isChecked() and not options.only_unlabelled.isChecked()

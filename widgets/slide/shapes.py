@@ -33,6 +33,10 @@ class Shape(Outline):
         self._to: Point | None = None
         self._square = self._middle = False
 
+    @property
+    def busy(self) -> bool:
+        return self._from is not None
+
     def press(self, event: QMouseEvent, at: Point) -> None:
         if self._from is None and self._start(event):
             self._from = at

@@ -61,6 +61,11 @@ class Tool:
         """Take a key; False = not mine."""
         return False
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is under way that Escape gives up."""
+        return bool(getattr(self, "points", ()))
+
     def cancel(self) -> None:
         """Drop what is under way (another tool was chosen, another slide opened)."""
 

@@ -56,6 +56,10 @@ class Wand(Outline):
 
     # ---- events
 
+    @property
+    def busy(self) -> bool:
+        return bool(self.seeds)
+
     def press(self, event: QMouseEvent, at: Point) -> None:
         if self.seeds or not self._start(event):
             return
