@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
-from qtpy.QtWidgets import QComboBox, QDialogButtonBox, QFrame, QGridLayout, QLabel, QScrollArea, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QDialogButtonBox, QFrame, QGridLayout, QLabel, QScrollArea, QWidget
 
 from ..engine.labels.classes import LabelClass
 from ..engine.labels.mapping import CLEAR, SKIP, UNNAMED, Target, count_classes, new_class, quoted, shortened
@@ -19,7 +20,7 @@ from ..widgets.texts import MutedLabel, heading
 from .dialogs import Sheet
 
 if TYPE_CHECKING:
-    from ..engine.labels.shapes import Outlines
+    from ..engine.labels.shapes import Origin, Outline, Outlines
 
 NEW = "new"
 """A class of the file becomes a new class of the workspace, with its name and colour."""
@@ -49,11 +50,13 @@ class MappingDialog(Sheet):
 
         super().__init__("Import annotations", parent)
         self.boxes: dict[str, QComboBox] = {}
+        self.marks = [outline for outline in outlines if outline.mark]
+        outlines = [outline for outline in outlines if not outline.mark]
         self._classes = list(classes)
         self._taken = taken
         self._colors = {outline.class_name: outline.color for outline in reversed(outlines)}
         self._mapping = class_mapping(outlines, classes)
-        counts = count_classes(outlines)
+        counts = self._counts = count_classes(outlines)
         self.head = QLabel(f"{_outlines(len(outlines))} from {shortened(path.name, 60)} into {shortened(slide, 60)}")
         self.head.setTextFormat(Qt.TextFormat.PlainText)
         self.head.setProperty("kind", "heading")
@@ -65,8 +68,15 @@ class MappingDialog(Sheet):
         self.doubt.setWordWrap(True)
         self.doubt.hide()
         self.column.addWidget(self.doubt)
-        self.column.addWidget(MutedLabel("Choose what each class of the file becomes on the slide.", wrap=True))
+        if counts:
+            self.column.addWidget(MutedLabel("Choose what each class of the file becomes on the slide.", wrap=True))
         self.column.addWidget(self._table(counts), 1)
+        self.marks_box = QCheckBox(_marks_text(self.marks))
+        self.marks_box.setChecked(True)
+        self.marks_box.setVisible(bool(self.marks))
+        self.marks_box.toggled.connect(lambda _: self._show())
+        self.column.addWidget(self.marks_box)
+        self.column.addWidget(self._origin_row())
         self.note = QLabel()
         self.note.setTextFormat(Qt.TextFormat.PlainText)
         self.note.setWordWrap(True)
@@ -87,6 +97,51 @@ class MappingDialog(Sheet):
         """Show why this may be the wrong slide; "" for no doubt."""
         self.doubt.setText(sentence)
         self.doubt.setVisible(bool(sentence))
+
+    def name_many(self, files: int, slides: int) -> None:
+        """Say that the outlines come from several files and go to the slides of their names."""
+        count = _outlines(sum(self._counts.values()))
+        self.head.setText(
+            f"{count} from {files:,} file{'' if files == 1 else 's'} into {slides:,} slide{'' if slides == 1 else 's'}"
+        )
+
+    def offer_origin(self, guess: Origin) -> None:
+        """Let the user say where the coordinates begin: the slide has a bounds box that is not the whole slide."""
+        self.origin_box.setCurrentIndex(self.origin_box.findData(guess))
+        self.origin_row.show()
+        self._show_origin(guess == "bounds")
+
+    def origin(self) -> Origin | None:
+        """Return where the coordinates begin, None where there was no question."""
+        return self.origin_box.currentData() if self.origin_row.isVisibleTo(self) else None
+
+    def with_marks(self) -> bool:
+        """Whether points, lines and regions of interest are added as marks."""
+        return bool(self.marks) and self.marks_box.isChecked()
+
+    def _origin_row(self) -> QWidget:
+        self.origin_row = QWidget()
+        grid = QGridLayout(self.origin_row)
+        grid.setContentsMargins(0, 0, 0, 0)
+        self.origin_box = QuietComboBox()
+        self.origin_box.addItem("The corner of the whole slide", "slide")
+        self.origin_box.addItem("The bounds box (QuPath's origin)", "bounds")
+        self.origin_box.setAccessibleName("Coordinates begin at")
+        label = QLabel("Coordinates begin at")
+        label.setBuddy(self.origin_box)
+        self.origin_note = MutedLabel(wrap=True)
+        grid.addWidget(label, 0, 0)
+        grid.addWidget(self.origin_box, 0, 1)
+        grid.addWidget(self.origin_note, 1, 0, 1, 2)
+        grid.setColumnStretch(1, 1)
+        self.origin_row.hide()
+        return self.origin_row
+
+    def _show_origin(self, guessed: bool) -> None:
+        text = "This slide has a bounds box: QuPath counts from its corner, ASAP and Opsin from the corner of the whole slide."
+        if guessed:
+            text = f"{text} Read from the whole slide's corner, the outlines would miss the tissue."
+        self.origin_note.setText(text)
 
     def _table(self, counts: dict[str, int]) -> QScrollArea:
         inside = QWidget()
@@ -144,7 +199,7 @@ class MappingDialog(Sheet):
     def _show(self) -> None:
         """Say what will happen, and let nobody press Import for nothing."""
         left = [name for name, box in self.boxes.items() if box.currentData() == SKIP]
-        nothing = len(left) == len(self.boxes)
+        nothing = len(left) == len(self.boxes) and not self.with_marks()
         self.import_button.setEnabled(not nothing)
         if nothing:
             text = "Nothing would be imported yet: choose what the outlines become."
@@ -200,6 +255,20 @@ def _picture() -> QPixmap:
     picture = QPixmap(_size() * 2)
     picture.fill(Qt.GlobalColor.transparent)
     return picture
+
+
+def _marks_text(marks: Sequence[Outline]) -> str:
+    """What can be added beside labels, in words."""
+    from ..engine.labels.mark_outlines import marks_of
+    from ..engine.labels.marks import NAMES
+
+    counts = Counter(mark.kind for mark in marks_of(marks, {}))
+    plural = {"roi": "regions of interest"}
+    texts = [
+        f"1 {NAMES[kind]}" if count == 1 else f"{count:,} {plural.get(kind, NAMES[kind] + 's')}"
+        for kind, count in counts.items()
+    ]
+    return f"Also add {', '.join(texts)}"
 
 
 def _swatch(color: str) -> QIcon:

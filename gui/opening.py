@@ -5,7 +5,8 @@ The rule, in this order:
 * a workspace folder (or its ``opsin.sqlite``) is opened;
 * slides, and folders with slides, are added to the open workspace; without one they go to the workspace ``opsin`` in the
   folder they lie in, which is made when it is missing, or, where that cannot be written, to one in the documents folder;
-* ``.xml``, ``.geojson`` and ``.json`` files are annotations, imported into the slide of the same name, else into the open one.
+* ``.xml``, ``.geojson`` and ``.json`` files, masks that say what their values mean, and OME-Zarr labels are annotations,
+  imported into the slide of the same name, else into the open one.
 """
 
 from __future__ import annotations
@@ -49,13 +50,22 @@ def plan(paths: list[Path], workspace_open: bool) -> Plan:
             result.workspace = path
         elif path.name == DATABASE and path.is_file():
             result.workspace = path.parent
-        elif path.suffix.lower() in ANNOTATIONS:
+        elif path.suffix.lower() in ANNOTATIONS or _is_mask(path):
             result.annotations.append(path)
         else:
             result.slides.append(path)
     if result.slides and result.workspace is None and not workspace_open:
         result.workspace = automatic_workspace(result.slides[0])
     return result
+
+
+def _is_mask(path: Path) -> bool:
+    """Whether a picture or folder is a mask: only what may be one by its name is looked at."""
+    if path.suffix.lower() not in (".tif", ".tiff", ".png", ".zarr"):
+        return False
+    from ..engine.labels.formats import is_annotation_file
+
+    return is_annotation_file(path)
 
 
 def without_slides(path: Path) -> str:

@@ -184,9 +184,8 @@ class MainWindow(QMainWindow):
             return
         if wanted.slides:
             self.add_slides(wanted.slides)
-        for path in wanted.annotations:
-            items = self.workspace.items() if self.workspace is not None else []
-            self.exchange.import_file(path, next((item for item in items if item.name == path.stem), None))
+        if wanted.annotations:
+            self.exchange.take(wanted.annotations)
 
     def open_workspace(self, folder: Path, show: bool = True, create: bool = True) -> bool:
         """Open the workspace in `folder` and `show` its last slide; `create` it when there is none. False = failed."""

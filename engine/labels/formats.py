@@ -197,7 +197,12 @@ def is_annotation_file(path: Path) -> bool:
     if path.is_dir():
         return is_zarr(path) and "image-label" in ome_facts(path)
     from .mask_tiff import png_has_table, tiff_has_table
+    from .pixels import table_path
 
+    if suffix not in (".tif", ".tiff", ".png") or not (
+        table_path(path).exists() or any(word in path.stem.lower() for word in ("mask", "label", "annotation"))
+    ):
+        return False  # a slide: not opened for that question
     if suffix in (".tif", ".tiff"):
         return tiff_has_table(path)
-    return suffix == ".png" and png_has_table(path)
+    return png_has_table(path)

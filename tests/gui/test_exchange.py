@@ -49,7 +49,7 @@ def test_import_asks_with_a_prefilled_table_and_is_one_undo_step(opened, annotat
     )
     assert store.areas() == {1: 2 * 100 * 100 - 20 * 20, 2: 20 * 20}
     qtbot.waitUntil(lambda: opened.workspace.items()[0].marked > 0)
-    opened.commands.undo()
+    opened.book["edit.undo"].trigger()
     store.flush()
     assert store.areas() == {}
 
