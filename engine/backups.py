@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import filecmp
 import os
+import re
 import shutil
 import sqlite3
 import time
@@ -51,15 +52,23 @@ class Backup:
 def backups(path: Path) -> list[Backup]:
     """Return the copies of a file, the newest first."""
     path = Path(path)
-    found = []
-    for copy in (path.parent / FOLDER).glob(f"{_plain(path.name)}.*"):
-        end = copy.name[len(path.name) + 1 :]
-        kept = end.startswith("kept-") and not end.endswith(("-wal", "-shm"))
-        if kept or end in {str(number) for number in range(1, GENERATIONS + 1)}:
+    return _copies(path.parent, f"{_plain(path.name)}.*").get(path, [])
+
+
+def all_backups(folder: Path) -> dict[Path, list[Backup]]:
+    """Return the copies of all files in a folder, the newest first, by file."""
+    return _copies(Path(folder), "*")
+
+
+def _copies(folder: Path, pattern: str) -> dict[Path, list[Backup]]:
+    found: dict[Path, list[Backup]] = {}
+    for copy in (folder / FOLDER).glob(pattern):
+        match = re.fullmatch(r"(.+)\.(?:([1-9])|(kept-\d{8}-\d{6}(?:-\d+)?))", copy.name)
+        if match and (match[3] or int(match[2]) <= GENERATIONS):
             with contextlib.suppress(OSError):
-                state = copy.stat()
-                found.append(Backup(copy, path, state.st_mtime, state.st_size, kept))
-    return sorted(found, key=lambda backup: (-backup.time, backup.path.name))
+                state, path = copy.stat(), folder / match[1]
+                found.setdefault(path, []).append(Backup(copy, path, state.st_mtime, state.st_size, bool(match[3])))
+    return {path: sorted(copies, key=lambda b: (-b.time, b.path.name)) for path, copies in found.items()}
 
 
 def is_due(path: Path, every: float = HOUR) -> bool:

@@ -72,6 +72,12 @@ def _file() -> list[Action]:
                help="Of this slide or all, as GeoJSON, ASAP XML, COCO, OME-Zarr, mask TIFF or PNG; in full-resolution coordinates."),
         Action("file.csv", "Import slide labels from table…", m, "ask_label_table", needs="workspace",
                help="A CSV file with slide names, labels and, if you like, splits and patients."),
+        Action("file.table", "Export slide table…", m, "slides.ask_table", needs="workspace",
+               help="As CSV: name, label, split, patient, review, marked share, score."),
+        Action("file.moved", "Find moved files…", m, "slides.find_moved", needs="workspace", bar=True,
+               help="Looks for slides that are not where they were, by name and by content."),
+        Action("file.restore", "Restore a backup…", m, "restoring.ask", needs="workspace",
+               help="Three generations are kept of slide list and labels, an hour apart or more."),
         Action("file.napari", "Open slide in napari", m, "open_in_napari", needs="slide",
                help="Shows slide and labels as layers in a napari of its own."),
         Action("file.settings", "Settings…", m, "show_settings", keys=("Ctrl+,",), bar=True),
@@ -84,9 +90,13 @@ def _file() -> list[Action]:
 def _edit() -> list[Action]:
     m = "Edit"
     return [
-        Action("edit.undo", "Undo", m, "undo", keys=("Ctrl+Z",), needs="undo", icon="undo",
-               help="Takes back the last stroke, polygon or import; without limit, also after a restart."),
-        Action("edit.redo", "Redo", m, "redo", keys=("Ctrl+Shift+Z", "Ctrl+Y"), needs="redo", icon="redo"),
+        Action("edit.undo", "Undo", m, "undoing.undo", keys=("Ctrl+Z",), needs="undo", icon="undo",
+               help="In the list of slides what was said of slides, else what was painted; without limit, also after a restart."),
+        Action("edit.redo", "Redo", m, "undoing.redo", keys=("Ctrl+Shift+Z", "Ctrl+Y"), needs="redo", icon="redo"),
+        Action("edit.patient", "Patient…", m, "slides.ask_patient", needs="slide", bar=True,
+               help="Of the selected slides; slides of one patient stay in the same split."),
+        Action("edit.patients", "Patients from slide names…", m, "slides.guess_patients", needs="workspace",
+               help="By a pattern that you see and confirm."),
         Action("edit.remove", "Remove slide from workspace…", m, "remove_slides", needs="slide", icon="trash", bar=True,
                help="The slide file stays where it is; its labels move to the folder labels/removed."),
         Action("edit.palette", "Find a command…", m, "show_palette", keys=("Ctrl+Shift+P",), icon="search", bar=True,
@@ -144,6 +154,8 @@ def _view() -> list[Action]:
                help="Shows where the value comes from and lets you correct it for this slide."),
         Action("view.next", "Next slide", m, "step_slide", 1, keys=("Alt+Down",), needs="workspace", bar=True),
         Action("view.previous", "Previous slide", m, "step_slide", -1, keys=("Alt+Up",), needs="workspace"),
+        Action("view.todo", "Next slide to do", m, "slides.next_to_do", keys=("Alt+PgDown",), needs="workspace",
+               help="The next slide in the list that is not reviewed yet."),
         *themes,
         *sizes,
         Action("view.full", "Full screen", m, "toggle_full_screen", keys=("F11",), check="box"),
@@ -179,6 +191,11 @@ def _annotate() -> list[Action]:
         for name, text, key in (("positive", "Positive", "Shift+P"), ("negative", "Negative", "Shift+N"),
                                 (None, "Unknown", "Shift+U"))
     ]  # fmt: skip
+    reviews = [
+        Action(f"review.{name}", text, f"{m}/Review", "slides.set_review", name, keys=keys, needs="slide", check="review",
+               help="How far the slide is; a later edit of its labels takes a review back.")
+        for name, text, keys in (("to do", "To do", ()), ("marked", "Marked", ()), ("reviewed", "Reviewed", ("Shift+D",)))
+    ]  # fmt: skip
     splits = [
         Action(f"split.{name or 'none'}", text, f"{m}/Split", "set_split", name or "", needs="slide", check="split")
         for name, text in (("train", "Training"), ("val", "Validation"), ("test", "Test"), (None, "None"))
@@ -194,6 +211,7 @@ def _annotate() -> list[Action]:
         Action("class.add", "Add class", m, "add_class", needs="workspace"),
         *labels,
         *splits,
+        *reviews,
         Action("label.outlined", "Outlined completely", m, "toggle_outlined", keys=("Shift+O",), needs="slide",
                check="box", bar=True,
                help="All tumour of this slide is outlined, so everything else counts as normal in training."),
@@ -326,6 +344,8 @@ class ActionBook(QObject):
             made = self.qt[action.id]
             self.reasons[action.id] = reason
             made.setEnabled(not reason)
+            if action.needs in ("undo", "redo"):
+                made.setText(self.host.undoing.text(action.needs))
             keys = made.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
             tip = made.text().removesuffix("…") + (f" ({keys})" if keys else "")
             made.setToolTip("\n".join(part for part in (tip, action.help, reason) if part))

@@ -18,7 +18,10 @@ from ..widgets.confirm import Question
 from .dialogs import AboutDialog, GuideDialog, ListDialog, ResolutionDialog, SettingsDialog, ShortcutsDialog
 from .opening import DATABASE
 from .palette import CommandPalette
+from .restore import Restoring
 from .settings import config_folder
+from .slidework import SlideWork
+from .undoing import Undoing
 
 if TYPE_CHECKING:
     from .room import Room
@@ -35,6 +38,7 @@ class Commands:
 
     def __init__(self, window: MainWindow) -> None:
         self.window = window
+        self.slides, self.restoring, self.undoing = SlideWork(window), Restoring(window), Undoing(window)
 
     @property
     def model(self) -> Any:
@@ -75,6 +79,8 @@ class Commands:
             return NO_WORKSPACE
         if need == "workspace":
             return ""
+        if need in ("undo", "redo") and self.undoing.in_list:
+            return self.undoing.lacking(need)
         if need == "job":
             return "" if window.running_jobs() else "No job is running."
         if need.startswith("class"):
@@ -111,6 +117,8 @@ class Commands:
             return bool(item and item.outlined)
         if kind == "label":
             return item is not None and (item.label or "unknown") == rest
+        if kind == "review":
+            return item is not None and item.review == rest
         if kind == "split":
             return item is not None and (item.split or "none") == rest
         if id.startswith("view.theme."):
@@ -262,6 +270,7 @@ class Commands:
     def show_settings(self) -> None:
         settings = self.window.settings
         dialog = SettingsDialog(settings.theme, settings.text_size, str(config_folder()), self.window)
+        dialog.ask_name(settings.reviewer_name, self.slides.set_reviewer)
         dialog.theme_chosen.connect(self.set_theme)
         dialog.size_chosen.connect(self.set_text_size)
         self.window.show_dialog(dialog)
@@ -273,12 +282,6 @@ class Commands:
         self.window.close()
 
     # ---- edit ---------------------------------------------------------------------------------------------------
-
-    def undo(self) -> None:
-        self.room.annotations.undo()
-
-    def redo(self) -> None:
-        self.room.annotations.redo()
 
     def remove_slides(self, ids: list[str] | None = None) -> None:
         """Ask, then take the selected slides (or the open one) out of the workspace."""
@@ -393,7 +396,7 @@ class Commands:
         box = Question(
             "Assign splits",
             f"{what} a split already. Draw anew for all slides?",
-            "The splits that are there would be lost, and Undo does not bring them back.",
+            "Undo in the list of slides brings back the splits that are there.",
             window,
         )
         anew = box.add("Draw anew for all", QMessageBox.ButtonRole.DestructiveRole, "danger")

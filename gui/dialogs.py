@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSize, Qt, Signal
@@ -165,12 +165,26 @@ class SettingsDialog(Sheet):
             grid.addWidget(box, place, 1)
         grid.setColumnStretch(1, 1)
         self.column.addLayout(grid)
+        self._grid = grid
         note = MutedLabel(f"Settings and log lie in {config}", wrap=True)
         note.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.column.addWidget(note)
         self.add_buttons()
         self.theme.activated.connect(lambda _: self.theme_chosen.emit(self.theme.currentData()))
         self.size_box.activated.connect(lambda _: self.size_chosen.emit(self.size_box.currentData()))
+        self.fit(440)
+
+
+    def ask_name(self, name: str, take: Callable[[str], None]) -> None:
+        """Ask for the name that reviews are put down to; `take` gets it when it is entered."""
+        self.name = QLineEdit(name)
+        self.name.setMaxLength(100)
+        self.name.setAccessibleName("Name of the reviewer")
+        label = QLabel("Your name in reviews")
+        label.setBuddy(self.name)
+        self._grid.addWidget(label, self._grid.rowCount(), 0)
+        self._grid.addWidget(self.name, self._grid.rowCount() - 1, 1)
+        self.name.editingFinished.connect(lambda: take(self.name.text()))
         self.fit(440)
 
 
@@ -183,6 +197,8 @@ class ShortcutsDialog(Sheet):
         ("Slide view", "Erase while painting", "Right button"),
         ("Slide view", "Close a polygon; give it up", "Enter; Escape"),
         ("Slide list", "Open; remove", "Enter; Delete"),
+        ("Slide list", "Fold or unfold a patient", "Left, Right"),
+        ("Slide list", "Find a slide by its name", "Type it"),
         ("Class table", "Show or hide, lock, colour; rename", "Space; F2"),
     )
 

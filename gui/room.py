@@ -20,6 +20,7 @@ from ..widgets.scrolling import PanelScroll
 from ..widgets.slide.view import SlideView
 from ..widgets.slidebar import SlideBar
 from ..widgets.workspace import WorkspacePanel
+from .letters import Letters
 
 if TYPE_CHECKING:
     from ..engine.workspace import Item, Workspace
@@ -71,11 +72,15 @@ class Room(QObject):
         window.banners.stand_below(self.bar)
         window.status.follow(jobs)
         window.status.runs_asked.connect(lambda: self.show_tab("runs"))
+        self.letters = Letters(self)
         self.slides = WorkspacePanel()
         self.slides.open_requested.connect(window.open_item)
         self.slides.add_requested.connect(window.commands.ask_slides)
         self.slides.remove_requested.connect(window.commands.remove_slides)
         self.slides.failed.connect(window.messages.failed)
+        self.slides.told.connect(window.messages.info)
+        self.slides.patient_requested.connect(window.commands.slides.ask_patient)
+        self.slides.clicked_open.connect(lambda: self.view.setFocus(Qt.FocusReason.MouseFocusReason))
         self.annotations = AnnotationsPanel(self.model)
         self.annotations.failed.connect(window.messages.failed)
         self.annotations.toolbox.options.region_edit.connect(window.commands.regions.edit)
@@ -212,6 +217,7 @@ class Room(QObject):
         if workspace is None:
             self.window.banners.leave()
         self.slides.set_workspace(workspace)
+        self.window.commands.slides.set_workspace(workspace)
         for function in self._each("set_workspace"):
             function(workspace)
 
@@ -219,6 +225,7 @@ class Room(QObject):
         """Another slide is in the view (or none): bar, list, live layers and panels follow."""
         self.bar.set_item(item)
         self.slides.set_opened(item.id if item else None)
+        self.window.commands.slides.set_item(item)
         workspace = self.window.workspace
         if "results" not in self._panels:
             self.live.set_item(item.id if item else None, item is not None and item.label == "negative")

@@ -5,6 +5,7 @@ The file lies in the user's configuration folder; the environment variable OPSIN
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 from pathlib import Path
@@ -29,6 +30,13 @@ def documents_folder() -> Path:
     return user_documents_path() / "Opsin"
 
 
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a user without a name
+        return "user"
+
+
 class AppSettings(BaseModel):
     """What is remembered from one start to the next. Geometry is Qt's own bytes in hexadecimal, docks are widths in px."""
 
@@ -39,6 +47,12 @@ class AppSettings(BaseModel):
     geometry: str = ""
     docks: tuple[int, int] | None = None
     last_folder: str = ""
+    reviewer: str = Field(default="", max_length=100)
+
+    @property
+    def reviewer_name(self) -> str:
+        """Who reviews are put down to: the name given, else that of the login."""
+        return self.reviewer or _login()
     pen_pressure: bool = True
     hatch: bool = False
     overview: bool = True

@@ -201,7 +201,7 @@ class MainWindow(QMainWindow):
             self.workspace = Workspace.open_or_create(folder) if create else Workspace.open(folder)
             remember(self.workspace.folder)
         except (OpsinError, OSError) as error:
-            self.messages.error(error)
+            self.commands.restoring.failed(error)
             self.show_start()
             return False
         if self.room is None:
@@ -323,7 +323,7 @@ class MainWindow(QMainWindow):
                 if labels.readonly:
                     labels.close()
 
-        in_background(work, done=done, failed=self.messages.error, owner=self)
+        in_background(work, done=done, failed=lambda error: self.commands.slides.open_failed(id, error), owner=self)
 
     def _show_item(self, item: Item, slide: Any, labels: Any) -> None:
         assert self.workspace is not None and self.room is not None
@@ -371,10 +371,8 @@ class MainWindow(QMainWindow):
         """Change fields of the open slide's item."""
         if self.workspace is None or self.item is None:
             return
-        try:
-            self.workspace.update(self.item.id, **changes)
-        except OpsinError as error:
-            self.messages.error(error)
+        if self.room is not None:
+            self.room.slides.edit({self.item.id: changes})
 
     def set_mpp(self, value: float | None) -> None:
         """Correct the resolution of the open slide; None = as its file says."""

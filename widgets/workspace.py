@@ -274,12 +274,13 @@ class WorkspacePanel(QWidget):
 
     def set_patients(self, patients: dict[str, str | None]) -> None:
         """Say of which patient slides are: id -> patient, None = not known."""
-        self._edit({id: {"patient": patient} for id, patient in patients.items()})
+        self.edit({id: {"patient": patient} for id, patient in patients.items()})
 
     def _update(self, ids: list[str] | None, **changes: Any) -> None:
-        self._edit({id: changes for id in (self.selected() if ids is None else ids)})
+        self.edit({id: changes for id in (self.selected() if ids is None else ids)})
 
-    def _edit(self, changes: dict[str, dict[str, Any]]) -> None:
+    def edit(self, changes: dict[str, dict[str, Any]]) -> None:
+        """Change slides in one step (`Workspace.edit`); say which others moved to another split with their patient."""
         if self.workspace is None:
             return
         try:
