@@ -189,10 +189,17 @@ def _to_pixels(outlines: Outlines, target: Path, format: Format, settings: Setti
 
 def _to_pyramid(source: Path, target: Path, settings: Settings) -> str:
     """Write a slide or picture as a tiled TIFF with JPEG levels; label and macro images stay behind."""
+    from .data.picture import TooLarge
+    from .data.picture_pyramid import picture_pyramid
     from .data.slides import open_slide
     from .data.tiff import write_pyramid
 
-    with open_slide(source, settings.mpp) as slide:
+    try:
+        opened = open_slide(source, settings.mpp)
+    except TooLarge:
+        width, height = picture_pyramid(source, target, settings.mpp)
+        return f"{target}: {width:,} x {height:,} pixels as a pyramid"
+    with opened as slide:
         width, height = slide.width, slide.height
         factors = [1]
         while max(width, height) // factors[-1] > 1024:

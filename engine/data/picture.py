@@ -24,6 +24,10 @@ _MANY_PIXELS = 1 << 24
 _COARSEST_MPP = 20.0
 
 
+class TooLarge(SlideError):
+    """A picture without tiles does not fit into the memory; `picture_pyramid` can make a pyramid of it."""
+
+
 class PictureSlide(Slide):
     """A picture in memory, halved until its longest side is at most 512 pixels."""
 
@@ -92,7 +96,7 @@ def check_memory(path: Path, width: int, height: int, per_pixel: float = _PEAK_B
     free = psutil.virtual_memory().available
     needed = width * height * per_pixel
     if needed > MEMORY_SHARE * free:
-        raise SlideError(
+        raise TooLarge(
             f"{path.name} has {width:,} x {height:,} pixels and no tiles, so it would need {needed / 1e9:.1f} GB of the "
             f"{free / 1e9:.1f} GB of free memory: make a pyramidal tiled TIFF of it (opsin convert {path.name} {path.stem}.tif "
             "does, and so do QuPath and libvips)."
