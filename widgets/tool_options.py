@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QHBoxLayout, QLabel, QSlider, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
 
 from . import theme
 from .background import Relay
@@ -117,16 +117,14 @@ class ToolOptions(QWidget):
         row = QHBoxLayout(place)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(theme.TIGHT)
-        self.region_buttons: dict[str, QToolButton] = {}
+        self.region_buttons: dict[str, QPushButton] = {}
         for call, text, tip in (
             ("grow", "Grow", "Make the picked region larger all around (Shift+G)"),
             ("shrink", "Shrink", "Make the picked region smaller all around (Shift+S)"),
             ("fill_holes", "Fill holes", "Fill what is unlabelled inside the picked region (Shift+H)"),
         ):
-            button = QToolButton()
-            button.setText(text)
+            button = QPushButton(text)
             button.setToolTip(tip)
-            button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
             button.clicked.connect(lambda _=False, c=call: self.region_edit.emit(c))
             self.region_buttons[call] = button
         label = QLabel("by")

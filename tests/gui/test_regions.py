@@ -72,3 +72,16 @@ def test_switches_are_ticked_and_the_pens_is_remembered(opened):
     assert kept.hatch and not kept.pen_pressure
     opened.book["view.solo"].trigger()
     assert model.solo is None
+
+
+def test_escape_gives_up_a_drawing_before_it_closes_a_message(opened, qtbot):
+    view, model = opened.room.view, opened.model
+    opened.messages.warning("Something to read.")
+    model.tool = "polygon"
+    view.setFocus()
+    qtbot.waitUntil(view.hasFocus)
+    for x in (100, 200):
+        QTest.mouseClick(view, Qt.MouseButton.LeftButton, pos=QPoint(x, 100 + x // 2))
+    assert len(view.tool.points) == 2
+    QTest.keyClick(view, Qt.Key.Key_Escape)
+    assert not view.tool.points and model.tool == "polygon"

@@ -130,10 +130,14 @@ class Input(_Base):
         event.accept()
 
     def event(self, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent):
-            if event.key() == Qt.Key.Key_Escape and (self.tool.busy or self.regions.busy):
-                event.accept()  # before it closes a message or whatever else the window does with it
-                return True
+        if (
+            event.type() == QEvent.Type.ShortcutOverride
+            and isinstance(event, QKeyEvent)
+            and event.key() == Qt.Key.Key_Escape
+            and (self.tool.busy or self.regions.busy)
+        ):
+            event.accept()  # before it closes a message or whatever else the window does with it
+            return True
         if isinstance(event, QNativeGestureEvent):
             return self._gesture(event) or super().event(event)
         return super().event(event)

@@ -51,9 +51,6 @@ class SlideView(Edits, Turning, PenInput, Input, QWidget):
     menu_asked = Signal(object)
     """QPoint on the screen at which a menu for the region there is wanted."""
 
-    menu_asked = Signal(object)
-    """QPoint on the screen at which a menu for the region there is wanted."""
-
     _store_changed = Signal(object)
 
     def __init__(self, model: SlideViewModel | None = None, parent: QWidget | None = None) -> None:
