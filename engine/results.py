@@ -45,6 +45,7 @@ class Heatmap(Result):
     threshold: float = 0.5
     formats: ClassVar[dict[str, str]] = {
         ".tif": "pyramidal TIFF, 8 bit, 255 = probability 1",
+        ".ome.zarr": "OME-Zarr, 8 bit, 255 = probability 1",
         ".geojson": "QuPath GeoJSON, outlines at the threshold",
         ".xml": "ASAP XML, outlines at the threshold",
     }
@@ -53,6 +54,11 @@ class Heatmap(Result):
         from .data.tiff import write_heatmap
 
         write_heatmap(self, path)
+
+    def _save_ome_zarr(self, path: Path) -> None:
+        from .data.heat_zarr import write_heatmap_zarr
+
+        write_heatmap_zarr(self, path)
 
     def _save_geojson(self, path: Path) -> None:
         from .labels.geojson import write_geojson

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -300,8 +300,7 @@ class Results:
             sheet.deleteLater()
             window.messages.error(error)
 
-        task = in_background(
-            export_results,
+        job = export_results(
             workspace,
             panel.predictor.run_id,
             folder,
@@ -310,11 +309,12 @@ class Results:
             threshold=panel.threshold,
             map_threshold=panel.map.threshold,
             names=names,
-            each=each,
-            done=done,
-            failed=failed,
-            owner=window,
         )
+
+        def work() -> Generator[tuple[int, int, str], None, Exported]:
+            return (yield from job)
+
+        task = in_background(work, each=each, done=done, failed=failed, owner=window)
 
         def cancel() -> None:
             task.cancel()

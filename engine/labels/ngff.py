@@ -58,7 +58,7 @@ def write_ngff(
         return _write_below(path, facts, store, classes, frame, progress)
     if path.exists() and not _is_ours(path):
         raise AnnotationError(f"{path} exists already and is no label picture of Opsin; choose another name.")
-    with _replacing_folder(path) as temporary:
+    with replacing_folder(path) as temporary:
         _write_group(temporary, store, classes, frame, ("y", "x"), None, progress)
     return path
 
@@ -90,7 +90,7 @@ def _write_below(
         raise AnnotationError(f"{target} exists already and was not written by Opsin; rename it first.")
     known = ome_facts(folder).get("labels") if folder.exists() else []
     names = [str(name) for name in known] if isinstance(known, list) else []
-    with _replacing_folder(target) as temporary:
+    with replacing_folder(target) as temporary:
         _write_group(temporary, store, classes, frame, axes, "../../", progress)
     attributes = {"ome": {"version": "0.5", "labels": [*names, *([NAME] if NAME not in names else [])]}}
     write_json(folder / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes})
@@ -107,11 +107,29 @@ def _write_group(
     progress: Progress | None,
 ) -> None:
     import zarr
-    from zarr.codecs import ZstdCodec
 
     group = zarr.open_group(folder, mode="w", zarr_format=3)
     group.attrs.update(_attributes(store, classes, frame, axes, source))
-    sizes = [store.level_size(level) for level in range(store.levels)]
+    write_levels(group, store, axes, progress=progress)
+
+
+def write_levels(
+    group: Any,
+    pyramid: TilePyramid,
+    axes: Sequence[str],
+    values: np.ndarray | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write all levels of a pyramid into a zarr group as arrays "0", "1", …, shard by shard; empty shards are left out.
+
+    Parameters
+    ----------
+    axes : names, the last two are y and x; those before have one entry.
+    values : uint8 [256], what stands for each value of the pyramid; None: the value itself. 0 must stay 0.
+    """
+    from zarr.codecs import ZstdCodec
+
+    sizes = [pyramid.level_size(level) for level in range(pyramid.levels)]
     total = sum(-(-height // _SHARD) for _, height in sizes)
     done = 0
     lead = (1,) * (len(axes) - 2)
@@ -129,14 +147,16 @@ def _write_group(
             dimension_names=tuple(axes),
             config={"write_empty_chunks": False},
         )
-        filled = {(row * TILE // shard[0], column * TILE // shard[1]) for row, column in store.keys(level)}
+        filled = {(row * TILE // shard[0], column * TILE // shard[1]) for row, column in pyramid.keys(level)}
         for row in range(-(-height // shard[0])):
             for column in range(-(-width // shard[1])):
                 if (row, column) not in filled:
                     continue
                 y, x = row * shard[0], column * shard[1]
-                block = store.region(level, x, y, min(shard[1], width - x), min(shard[0], height - y))
-                array[(*(0 for _ in lead), slice(y, y + block.shape[0]), slice(x, x + block.shape[1]))] = block
+                block = pyramid.region(level, x, y, min(shard[1], width - x), min(shard[0], height - y))
+                array[(*(0 for _ in lead), slice(y, y + block.shape[0]), slice(x, x + block.shape[1]))] = (
+                    block if values is None else values[block]
+                )
             done += 1
             if progress is not None:
                 progress(min(done, total), total)
@@ -174,7 +194,7 @@ def _attributes(
 
 
 @contextmanager
-def _replacing_folder(path: Path) -> Iterator[Path]:
+def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield a folder beside `path` that takes its place when the block ends well, and goes when it does not."""
     temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}.tmp")
     aside = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}.old")
