@@ -62,6 +62,7 @@ class ExportDialog(Sheet):
         self.runs = QCheckBox("Run lengths in place of polygons (exact to the pixel)")
         self.marks = QCheckBox("Also markers, rulers, measured areas and regions of interest")
         self.marks.setChecked(True)
+        self.inside = QCheckBox("Only what lies inside the regions of interest, where a slide has any")
         self.numbered = QCheckBox("Name the files by number, not by slide")
         self.numbered.setToolTip("Names of slides may tell who the patient is.")
         self.about = MutedLabel(wrap=True)
@@ -70,7 +71,7 @@ class ExportDialog(Sheet):
         self._row("Slides", self.slides)
         self._row("Coordinates", self.origin)
         self._row("Outlines", self.simplify)
-        for box in (self.runs, self.marks, self.numbered):
+        for box in (self.runs, self.marks, self.inside, self.numbered):
             grid.addWidget(box, grid.rowCount(), 1)
         self.column.addLayout(grid)
         self.note = MutedLabel(wrap=True)
@@ -112,6 +113,7 @@ class ExportDialog(Sheet):
             tolerance=self.simplify.value() if vector else 0.0,
             runs=self.runs.isChecked() and self.chosen_format.name == "coco",
             marks=self.marks.isChecked(),
+            inside=self.inside.isChecked(),
         )
 
     def _offers_origin(self) -> bool:

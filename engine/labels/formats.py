@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from ..errors import AnnotationError
 from .classes import LabelClass
 from .frame import Frame
+from .roi import inside
 from .shapes import Outline, simplified
 from .trace import labels_to_outlines
 
 if TYPE_CHECKING:
+    from ..tiles import TilePyramid
     from .pixels import Progress
     from .store import LabelStore
 
@@ -76,11 +78,13 @@ class Options:
     tolerance : level-0 pixels by which simplified outlines may differ from the pixels' edges; 0 = exact.
     runs : COCO with run lengths in place of polygons.
     marks : write markers, rulers, measured areas and regions of interest, where the format can.
+    inside : of a slide with regions of interest, write only the labels inside them.
     """
 
     tolerance: float = 0.0
     runs: bool = False
     marks: bool = True
+    inside: bool = False
 
 
 @dataclass
@@ -123,15 +127,16 @@ def export(
         store.flush()
     frame = replace(frame, width=store.width, height=store.height)
     marks = store.marks() if options.marks else []
+    source = inside(store) if options.inside else store
     if format.raster:
         from .mask_tiff import write_mask_png, write_mask_tiff
         from .ngff import write_ngff
 
         plain = replace(frame, origin="slide")  # pixels always are those of the whole slide
         write = {"ome-zarr": write_ngff, "mask-tiff": write_mask_tiff, "mask-png": write_mask_png}[format.name]
-        write(path, store, classes, plain, progress)
+        write(path, source, classes, plain, progress)
         return Exported(path, None, 0, len(marks))
-    outlines = labels(store, classes, frame, options, progress)
+    outlines = labels(source, classes, frame, options, progress)
     if format.name == "coco":
         from .coco import write_coco
 
@@ -147,7 +152,7 @@ def export(
 
 
 def labels(
-    store: LabelStore, classes: Sequence[LabelClass], frame: Frame, options: Options, progress: Progress | None = None
+    store: TilePyramid, classes: Sequence[LabelClass], frame: Frame, options: Options, progress: Progress | None = None
 ) -> list[Outline]:
     """Return the outlines of a store as they are written: simplified where asked for, from the frame's origin."""
     found: list[Outline] = []
