@@ -200,6 +200,21 @@ def _annotate() -> list[Action]:
         Action(f"split.{name or 'none'}", text, f"{m}/Split", "set_split", name or "", needs="slide", check="split")
         for name, text in (("train", "Training"), ("val", "Validation"), ("test", "Test"), (None, "None"))
     ]
+    sub = f"{m}/Markers and measurements"
+    marks = [
+        Action("marks.measure", "Measure region under pointer", sub, "marks.measure", keys=("Shift+M",), needs="labels",
+               help="Area and perimeter of what hangs together of one class there."),
+        Action("marks.next", "Next marker", sub, "marks.step", 1, keys=("Ctrl+.",), needs="labels", bar=True),
+        Action("marks.previous", "Previous marker", sub, "marks.step", -1, keys=("Ctrl+Shift+.",), needs="labels"),
+        Action("marks.list", "List of markers and measurements", sub, "marks.show_list", keys=("Ctrl+L",), needs="labels"),
+        Action("marks.edit", "Edit note and class…", sub, "marks.edit", keys=("Ctrl+M",), needs="labels",
+               help="Of the marker or measurement that is chosen.", bar=True),
+        Action("marks.remove", "Delete chosen marker or measurement", sub, "marks.remove", needs="labels"),
+        Action("marks.clear", "Remove all regions of interest", sub, "marks.clear_regions", needs="labels",
+               help="All of the slide counts again; Undo brings them back."),
+        Action("marks.show", "Show markers and measurements", sub, "marks.toggle", keys=("Shift+A",), needs="slide",
+               check="box", bar=True, help="Regions of interest stay in sight: outside of them nothing counts."),
+    ]  # fmt: skip
     return [
         *tools,
         Action("brush.larger", "Larger brush", m, "model.scale_brush", 1.25, keys=("]",), needs="slide", bar=True),
@@ -219,6 +234,7 @@ def _annotate() -> list[Action]:
                help="Labels the coloured region under the pointer as what the network takes it for; labels that are there stay."),
         Action("correct.wrong", "This is wrong", f"{m}/Proposal of the network", "correct.reject", keys=("Shift+X",), needs="overlay",
                help="Labels the coloured region under the pointer as normal; no later round proposes it again."),
+        *marks,
         Action("split.assign", "Assign splits by chance", m, "assign_splits", needs="workspace",
                help="One fifth for validation; slides of a patient stay together, positive and negative are balanced."),
     ]  # fmt: skip
@@ -229,6 +245,14 @@ def _train() -> list[Action]:
     return [
         Action("train.show", "Train…", m, "show_tab", "train", keys=("Ctrl+T",), needs="workspace", icon="train"),
         Action("train.results", "Results", m, "show_tab", "results", keys=("Ctrl+R",), needs="workspace", icon="heat"),
+        Action("train.predict", "Predict all slides", m, "results.predict_all", keys=("Ctrl+P",), needs="workspace", bar=True,
+               help="With the network chosen under Results, the open slide first."),
+        Action("train.folder", "Predict a folder of slides…", m, "results.ask_folder", needs="workspace",
+               help="Adds the slides of a folder and predicts them; broken ones are skipped and listed."),
+        Action("train.report", "Report…", m, "results.ask_report", keys=("Ctrl+Shift+R",), needs="workspace",
+               help="ROC with interval, confusion matrix, pictures and model card of the network chosen under Results."),
+        Action("train.export", "Export results…", m, "results.ask_export", keys=("Ctrl+Shift+E",), needs="workspace",
+               icon="export", help="Heat maps, outlines and scores of all slides into a new folder."),
         Action("check.show", "What to check next", m, "show_tab", "check", needs="workspace", bar=True,
                help="Places where the network cannot decide, and labels that are likely wrong."),
         Action("check.next", "Next place", m, "correct.next", 1, keys=("Ctrl+J",), needs="workspace"),

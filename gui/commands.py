@@ -19,6 +19,7 @@ from .dialogs import AboutDialog, GuideDialog, ListDialog, ResolutionDialog, Set
 from .opening import DATABASE
 from .palette import CommandPalette
 from .restore import Restoring
+from .results import Results
 from .settings import config_folder
 from .slidework import SlideWork
 from .undoing import Undoing
@@ -39,6 +40,7 @@ class Commands:
     def __init__(self, window: MainWindow) -> None:
         self.window = window
         self.slides, self.restoring, self.undoing = SlideWork(window), Restoring(window), Undoing(window)
+        self.results = Results(window)
 
     @property
     def model(self) -> Any:
@@ -60,15 +62,21 @@ class Commands:
     def exchange(self) -> Any:
         return self.window.exchange
 
+    @property
+    def looking(self) -> Any:
+        return self.window.looking
+
+    @cached_property
+    def marks(self) -> Any:
+        from .marks import Marks
+
+        return Marks(self.window)
+
     @cached_property
     def correct(self) -> Any:
         from .correct import Correct
 
         return Correct(self.window)
-
-    @property
-    def looking(self) -> Any:
-        return self.window.looking
 
     # ---- what is possible, what is on ---------------------------------------------------------------------------
 
@@ -133,6 +141,7 @@ class Commands:
             "paint.unlabelled": model.only_unlabelled,
             "view.full": window.isFullScreen(),
             "view.flip": model.mirrored,
+            "marks.show": model.show_marks,
             "view.overview": window.settings.overview,
         }.get(id, False)
 

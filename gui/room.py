@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QSize, Qt
 from qtpy.QtWidgets import QDockWidget, QLabel, QTabWidget, QVBoxLayout, QWidget
 
+from ..engine.labels.marks import user_name
 from ..widgets import theme
 from ..widgets.annotations import AnnotationsPanel
 from ..widgets.background import Relay
@@ -52,6 +53,7 @@ class Room(QObject):
         self.model = window.model
         self.jobs = jobs
         self.live = LiveLayers(jobs, self.model)
+        self.model.author = window.settings.reviewer or user_name()
         self._told: set[str] = set()  # jobs whose end was said
         self._jobs_relay = Relay(self._follow, jobs.added, parent=self)
         self.page = QWidget()
@@ -178,6 +180,10 @@ class Room(QObject):
 
         results = ResultsPanel(workspace, self.jobs, self.model)
         results.open_requested.connect(self.window.open_item)
+        asked = self.window.commands.results
+        results.folder_requested.connect(asked.ask_folder)
+        results.report_requested.connect(asked.ask_report)
+        results.export_requested.connect(asked.ask_export)
         self.live.set_item(None)  # from here on the panel shows what jobs report of the open slide
         results.set_item(self.window.item.id if self.window.item is not None else None)
         return results

@@ -36,6 +36,7 @@ from .class_texts import area_text, removal_text
 from .classes import NAME, ClassModel, ClassTable
 from .confirm import Question
 from .editors import inset
+from .marks_panel import MarksPanel
 from .slide.model import SlideViewModel
 from .texts import MutedLabel, heading
 from .toolbox import ToolBox
@@ -111,6 +112,10 @@ class AnnotationsPanel(QWidget):
         self.table.selectionModel().currentRowChanged.connect(lambda current, _: self._choose(current.row()))
         column.addWidget(self.table)
         column.addLayout(self._class_details())
+        column.addSpacing(theme.GAP)
+        self.marks = MarksPanel(self.model, self)
+        self.marks.failed.connect(self.failed)
+        column.addWidget(self.marks)
         column.addSpacing(theme.GAP)
         column.addWidget(heading("History"))
         column.addLayout(self._history_row())
