@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,9 +44,10 @@ def write_heatmap_zarr(heatmap: Heatmap, path: Path) -> None:
         window = {"min": 0, "max": 255, "start": round(255 * heatmap.threshold), "end": 255}
         channel = {"label": heatmap.title, "color": "FFB000", "active": True, "window": window}
         group = zarr.open_group(temporary, mode="w", zarr_format=3)
-        group.attrs["ome"] = {
+        facts: dict[str, Any] = {
             "version": "0.5",
             "multiscales": [{"name": heatmap.title, "type": "mean", "axes": axes, "datasets": datasets}],
             "omero": {"channels": [channel]},
         }
+        group.attrs["ome"] = facts
         write_levels(group, pyramid, ("y", "x"), table)
