@@ -242,7 +242,7 @@ class BannerStack(QWidget):
         if self.below is not None and self.below.isVisibleTo(parent):
             top += self.below.mapTo(parent, QPoint(0, self.below.height())).y()
         width = min(parent.width() - 2 * theme.GAP, theme.px(WIDEST))
-        for banner in self.banners:
+        for banner in self.findChildren(Banner, options=Qt.FindChildOption.FindDirectChildrenOnly):
             banner.arrange(width)
         wanted = (
             self._column.totalHeightForWidth(width) if self._column.hasHeightForWidth() else self.sizeHint().height()

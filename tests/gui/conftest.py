@@ -73,6 +73,7 @@ def window(qapp, qtbot):
     qtbot.addWidget(window)
     window.resize(1280, 720)
     window.show()
+    window.activateWindow()  # a window that is shown after others were closed is not always the active one
     yield window
     window.finish("stop")
     finish_background()

@@ -155,7 +155,10 @@ def test_only_errors_stay_when_the_workspace_is_left(opened):
 
 
 def test_a_message_is_reached_and_closed_by_keyboard(opened, qtbot):
+    opened.activateWindow()
+    qtbot.waitUntil(opened.isActiveWindow)
     opened.room.view.setFocus()
+    qtbot.waitUntil(opened.room.view.hasFocus)
     opened.messages.warning("Mind the gap.")
     assert opened.room.view.hasFocus(), "a message never takes the focus by itself"
     qtbot.keyClick(opened.room.view, Qt.Key.Key_F6)
