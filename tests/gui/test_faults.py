@@ -176,7 +176,7 @@ def test_malformed_annotations_dropped_on_the_window_change_no_label(opened, tmp
         assert not opened._dialogs, "nothing is asked about a file that holds nothing"
         assert np.array_equal(labels_of(opened), before)
     assert opened.commands.lacking("undo") == ""
-    opened.commands.undo()
+    opened.commands.undoing.undo()
     assert not labels_of(opened).any() and not opened.model.labels.can_undo, "no step was added"
 
 
