@@ -13,7 +13,17 @@ from qtpy.QtGui import QColor, QIcon, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDialogButtonBox, QFrame, QGridLayout, QLabel, QScrollArea, QWidget
 
 from ..engine.labels.classes import LabelClass
-from ..engine.labels.mapping import CLEAR, SKIP, UNNAMED, Target, count_classes, new_class, quoted, shortened
+from ..engine.labels.mapping import (
+    CLEAR,
+    SKIP,
+    UNNAMED,
+    Target,
+    count_classes,
+    mark_mapping,
+    new_class,
+    quoted,
+    shortened,
+)
 from ..widgets import theme
 from ..widgets.editors import QuietComboBox
 from ..widgets.texts import MutedLabel, heading
@@ -231,7 +241,7 @@ class MappingDialog(Sheet):
 
         `AnnotationError` when there is no room for that many new classes.
         """
-        found: dict[str, Target] = {}
+        found: dict[str, Target] = mark_mapping(self.marks, self._classes)
         known = {item.value: item for item in self._classes}
         for name, box in self.boxes.items():
             value = box.currentData()

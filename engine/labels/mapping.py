@@ -48,7 +48,10 @@ def class_mapping(outlines: Sequence[Outline], classes: Sequence[LabelClass]) ->
       class, since then the outlines are what the file is about; beside named ones `SKIP`, since there it is a frame or a
       note. Cells, detections and tiles without a class: `SKIP`;
     * anything else: `SKIP`.
+
+    Names that only marks have (see `mark_outlines.py`) are there where a class is called so: a marker is no guess.
     """
+    marks = mark_mapping(outlines, classes)
     outlines = [outline for outline in outlines if not outline.mark]
     names = dict.fromkeys(outline.class_name for outline in outlines)
     excluded = {outline.class_name for outline in outlines if outline.exclude}
@@ -60,7 +63,13 @@ def class_mapping(outlines: Sequence[Outline], classes: Sequence[LabelClass]) ->
     positive = _first("positive", classes)
     if all(outline.class_name in unnamed and outline.drawn for outline in about):
         found |= dict.fromkeys(unnamed, positive)
-    return found
+    return marks | found
+
+
+def mark_mapping(outlines: Sequence[Outline], classes: Sequence[LabelClass]) -> dict[str, Target]:
+    """Return the classes that the marks of a file are of, by the very same name; other names have no entry."""
+    same = {outline.class_name: _same(outline.class_name, classes) for outline in outlines if outline.mark}
+    return {name: item for name, item in same.items() if item is not None}
 
 
 def _by_name(name: str, classes: Sequence[LabelClass]) -> Target:
