@@ -77,7 +77,7 @@ def test_every_variant_of_the_proof_runs(variant):
         proof_hybrid.RECIPE.model_dump()
         | {"steps_initial": 2, "steps_round": 2, "rounds": 1, "width": 4, "batch_size": 4}
     )
-    found = proof_hybrid.measure(1, variant, small, weak=2, test=3)
+    found = proof_hybrid.measure(proof_hybrid.recipe_of(1, variant, small), weak=2, test=3)
     assert set(found) == set(proof_hybrid.METRICS)
     assert all(0 <= value <= 1 for value in found.values())
 
