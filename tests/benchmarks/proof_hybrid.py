@@ -43,7 +43,7 @@ RECIPE = HybridRecipe(
 )  # fmt: skip
 CARD_RATE = 1e-3
 """The card's learning rate, for which it gives the margins."""
-RATES = {"hybrid": 3e-3, "pixel_only": 3e-3, "self_training": 3e-4, "max_pool_mil": 1e-3, "attention_mil": 1e-3}
+RATES = {"hybrid": 3e-3, "pixel_only": 3e-3, "self_training": 3e-4, "max_pool_mil": 3e-4, "attention_mil": 1e-3}
 """The learning rates that `tune_supervision` found."""
 VARIANTS: dict[str, dict[str, Any]] = {
     "pixel labels only": {"supervision": "pixel_only"},
