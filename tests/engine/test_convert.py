@@ -171,3 +171,120 @@ def test_an_impossible_size_is_said_with_the_names_of_the_user(tmp_path, xml, ca
     with pytest.raises(OpsinError, match=r"/b\.labels: a slide of 0 x 10 pixels"):
         convert(xml, tmp_path / "b.labels", (0, 10))
     assert list(tmp_path.iterdir()) == [xml]
+
+
+# ---- many -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three annotation files, the second one broken, in a folder."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a", "c"):
+        write_annotations(folder / f"{name}.xml", [Outline("a", [SQUARE], "Tumor")])
+    (folder / "b.xml").write_text("<ASAP_Annotations><Annot")
+    return folder
+
+
+def test_a_broken_file_is_listed_and_the_others_are_written(tmp_path, folder, capsys):
+    status, out, err = opsin(capsys, "convert", folder, tmp_path / "out", "--to", "geojson")
+    assert status == 1 and out.count("\n") == 2
+    assert "b.xml, line 1" in err and "2 done, 1 failed" in err
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.geojson", "c.geojson"}
+
+
+def test_files_are_named_one_by_one_too(tmp_path, folder, capsys):
+    words = [folder / "a.xml", folder / "c.xml", tmp_path / "out", "--to", "mask-png", "--size", "300x250"]
+    status, out, err = opsin(capsys, "convert", *words)
+    assert status == 0 and not err and out.count("\n") == 2
+    with Image.open(tmp_path / "out" / "c-mask.png") as mask:
+        assert mask.size == (300, 250) and (np.asarray(mask) != 0).sum() == 190 * 190
+    assert opsin(capsys, "convert", tmp_path / "out" / "a-mask.png", tmp_path / "a.coco.json")[0] == 0
+    assert read_annotations(tmp_path / "a.coco.json")[0].class_name == "Tumor"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [(["in"], "and then the target"), (["in", "out"], "--to"), (["in", "in/a.xml", "--to", "geojson"], "is a file")],
+)
+def test_many_files_need_a_format_and_a_folder(tmp_path, folder, capsys, monkeypatch, words, says):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = opsin(capsys, "convert", *words)
+    assert status == 2 and says in err
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    """Folder of a closed workspace with slides a, b and c of 300 x 250 pixels; a and b have labels."""
+    paths = []
+    for number, name in enumerate("abc"):
+        paths.append(tmp_path / f"{name}.png")
+        Image.new("RGB", (300, 250), (200, 200, number)).save(paths[-1])
+    with Workspace.create(tmp_path / "w") as workspace:
+        for item in workspace.add(paths)[:2]:
+            workspace.labels(item).polygon([SQUARE], 1)
+    return tmp_path / "w"
+
+
+def test_a_workspace_gives_the_labels_of_all_its_slides(tmp_path, workspace, capsys):
+    status, _, err = opsin(capsys, "convert", workspace, tmp_path / "out", "--to", "ome-zarr")
+    assert status == 0 and not err
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a-labels.ome.zarr", "b-labels.ome.zarr"}
+
+
+def test_files_go_into_the_slides_of_their_names(tmp_path, workspace, capsys):
+    write_annotations(tmp_path / "c.xml", [Outline("a", [SQUARE], "Tumor"), Outline("b", [SQUARE / 4 + 40], "Gland")])
+    write_annotations(tmp_path / "z.xml", [Outline("a", [SQUARE], "Tumor")])
+    words = [tmp_path / "c.xml", tmp_path / "z.xml", "--workspace", workspace, "--map", "Gland=Normal"]
+    status, out, err = opsin(capsys, "convert", *words)
+    assert status == 1 and "Imported into c: 1 outline as Tumour, 1 as Normal" in out
+    assert "No slide of the workspace is called like z.xml" in err
+    with Workspace.open(workspace) as opened:
+        item = next(item for item in opened.items() if item.name == "c")
+        assert set(opened.labels(item).areas()) == {1, 2} and item.marked > 0
+
+
+def test_a_picture_becomes_a_pyramid(tmp_path, capsys):
+    from opsin.engine.data.slides import open_slide
+
+    pixels = np.random.default_rng(0).integers(0, 255, (30, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((2400, 1800)).save(tmp_path / "a.png")
+    assert opsin(capsys, "convert", tmp_path / "a.png", tmp_path / "a.tif", "--mpp", "0.5")[0] == 0
+    with open_slide(tmp_path / "a.tif") as slide, open_slide(tmp_path / "a.png") as picture:
+        assert (slide.width, slide.height, len(slide.levels)) == (2400, 1800, 2) and slide.mpp == pytest.approx(0.5)
+        difference = slide.read(0, 500, 500, 512, 512).astype(int) - picture.read(0, 500, 500, 512, 512)
+        assert abs(difference).mean() < 4
+
+
+class Cropped:
+    """What the command asks of a slide with a bounds box."""
+
+    width, height, mpp, bounds = 1000, 900, 0.25, (300, 200, 600, 500)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+def test_coordinates_from_the_bounds_box_there_and_back(tmp_path, capsys, monkeypatch):
+    """QuPath's origin out, then in again: to the pixel, and stated in the file."""
+    monkeypatch.setattr("opsin.engine.data.slides.open_slide", lambda *_: Cropped())
+    (tmp_path / "s.mrxs").touch()
+    with LabelStore.create(tmp_path / "a.labels", 1000, 900) as store:
+        store.stroke(np.array([[400.0, 300], [700, 500]]), 20.5, 1)
+        store.flush()
+        expected = store.content_hash()
+    for end in ("geojson", "xml"):
+        words = ["--slide", tmp_path / "s.mrxs"]
+        target = tmp_path / f"b.{end}"
+        assert opsin(capsys, "convert", tmp_path / "a.labels", target, *words, "--origin", "bounds")[0] == 0
+        found = read_annotations(target)
+        assert found.origin == "bounds" and found[0].bounds[0] == 379 - 300 + 1
+        assert opsin(capsys, "convert", target, tmp_path / f"{end}.labels", *words)[0] == 0
+        with LabelStore.open(tmp_path / f"{end}.labels", readonly=True) as store:
+            assert store.content_hash() == expected
+        status, _, err = opsin(capsys, "convert", target, tmp_path / "c.labels", "--size", "1000x900")
+        assert status == 1 and "name the slide with --slide" in err
