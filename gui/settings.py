@@ -47,14 +47,14 @@ class AppSettings(BaseModel):
     geometry: str = ""
     docks: tuple[int, int] | None = None
     last_folder: str = ""
+    pen_pressure: bool = True
+    hatch: bool = False
     reviewer: str = Field(default="", max_length=100)
 
     @property
     def reviewer_name(self) -> str:
         """Who reviews are put down to: the name given, else that of the login."""
         return self.reviewer or _login()
-    pen_pressure: bool = True
-    hatch: bool = False
     overview: bool = True
 
     @classmethod
