@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from .errors import WorkspaceError
 from .labels.classes import LabelClass
+from .labels.readers import label_files
 
 if TYPE_CHECKING:
     from .workspace import Item, Workspace
@@ -89,10 +90,15 @@ def class_usage(workspace: Workspace, value: int) -> Usage:
 
 
 def _areas(workspace: Workspace, item: Item) -> dict[int, int]:
-    """Pixels of each label that was ever painted on the slide; 0 for one that is gone. Empty for a damaged file."""
-    if not workspace.has_labels(item):
-        return {}
-    path: Path = workspace.folder / "labels" / f"{item.id}.labels"
+    """Pixels of each label ever painted on the slide, 0 for one that is gone; of the reader who has most. Damaged files have none."""
+    found: dict[int, int] = {}
+    for path in label_files(workspace.folder / "labels", item.id).values():
+        for label, pixels in _areas_of(path).items():
+            found[label] = max(pixels, found.get(label, 0))
+    return found
+
+
+def _areas_of(path: Path) -> dict[int, int]:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
             rows = connection.execute("SELECT label, pixels FROM area WHERE label > 0")

@@ -136,7 +136,7 @@ def label_errors(
 
 def _marked_look(workspace: Workspace, source: Source, item: Item, states: np.ndarray) -> Look | None:
     """Return map and labels of a slide on which something is labelled by hand."""
-    if not item.outlined and not (workspace.folder / "labels" / f"{item.id}.labels").exists():
+    if not item.outlined and not workspace.label_path(item.id).exists():
         return None
     return read_look(workspace, source, item, states)
 

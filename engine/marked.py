@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .errors import LabelError
 from .labels.classes import LabelClass
+from .labels.readers import label_file
 from .labels.roi import counted_areas
 from .labels.store import LabelStore
 
@@ -32,27 +33,28 @@ class MarkedRoles:
         self.folder = Path(folder)
         self._known: dict[str, tuple[Signature, frozenset[int]]] = {}
 
-    def look(self, ids: Iterable[str], classes: Sequence[LabelClass]) -> dict[str, frozenset[str]]:
+    def look(self, ids: Iterable[str], classes: Sequence[LabelClass], reader: str = "") -> dict[str, frozenset[str]]:
         """Return slide id -> roles ("positive", "negative", "ignore") that are painted on it; empty where nothing is.
 
-        A value without a class has the role "ignore": it is left out of training.
+        A value without a class has the role "ignore": it is left out of training. `reader` : whose labels count.
         """
         roles = {item.value: str(item.role) for item in classes}
-        return {id: frozenset(roles.get(value, "ignore") for value in self._values(id)) for id in ids}
+        files = {id: label_file(id, reader) for id in ids}
+        return {id: frozenset(roles.get(v, "ignore") for v in self._values(file)) for id, file in files.items()}
 
-    def _values(self, id: str) -> frozenset[int]:
-        path = self.folder / "labels" / f"{id}.labels"
+    def _values(self, file: str) -> frozenset[int]:
+        path = self.folder / "labels" / file
         signature = _signature(path)
         if not signature:
             return frozenset()
-        known = self._known.get(id)
+        known = self._known.get(file)
         if known is None or known[0] != signature:
             try:
                 with closing(LabelStore.open(path, readonly=True)) as store:
                     values = frozenset(value for value, area in counted_areas(store).items() if value and area)
             except LabelError:  # a damaged file is said where it is opened
                 values = frozenset()
-            known = self._known[id] = signature, values
+            known = self._known[file] = signature, values
         return known[1]
 
 

@@ -136,7 +136,7 @@ def read_look(workspace: Workspace, source: Source, item: Item, states: np.ndarr
     path = source.path(item.id)
     if not path.is_file():
         return None
-    labels_path = workspace.folder / "labels" / f"{item.id}.labels"
+    labels_path = workspace.label_path(item.id)
     with TilePyramid.open(path, readonly=True) as pyramid:
         if not labels_path.exists():
             return look(pyramid, None, states)

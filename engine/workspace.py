@@ -3,7 +3,8 @@
 ::
 
     opsin.sqlite     items, their edits, class table, settings, slide scores (SQLite, WAL); backups/ beside it
-    labels/          <item>.labels: the pixel labels of a slide; backups/; removed/ keeps those of slides taken out
+    labels/          <item>.labels: the pixel labels of a slide, <item>.<reader>.labels: those of another reader than the
+                     first; backups/; removed/ keeps those of slides taken out
     thumbnails/      <item>.png         runs/  one folder a run         heatmaps/<run>/<item>.heat
 """
 
@@ -14,6 +15,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from .database import DATABASE, Database
 from .errors import LabelError, OpsinError, RunError, WorkspaceError
 from .files import replacing
 from .labels.classes import DEFAULT_CLASSES, LabelClass, locked_values
+from .labels.readers import label_files
 from .labels.roi import counted_areas
 from .labels.store import LabelStore
 from .runs import FINAL, new_folder, read_record
@@ -40,7 +43,9 @@ class Workspace(SlideTables):
         super().__init__(folder, database)
         self.rejected: list[tuple[str, str]] = []
         """(path, sentence) of what the last `add` could not take."""
-        self._stores: dict[str, LabelStore] = {}
+        self.reader: str | None = None
+        """Id of the reader whose labels `labels` gives out (see `labels.readers`); None: of the one whose labels count."""
+        self._stores: dict[str, LabelStore] = {}  # by name of the file
 
     # ---- opening ----------------------------------------------------------------------------------------------------
 
@@ -181,13 +186,13 @@ class Workspace(SlideTables):
         """Take slides out of the list. Slide files are not touched; label files move to ``labels/removed``."""
         for id in ids:
             item = self.item(id)
-            if id in self._stores:
-                self._stores[id].close()
-                del self._stores[id]
-            source = self.label_path(id)
-            if source.exists():
+            for reader, source in label_files(self.folder / "labels", id).items():
+                if source.name in self._stores:
+                    self._stores[source.name].close()
+                    del self._stores[source.name]
+                whose = f"{id}.{reader}" if reader else id
                 target = (
-                    self.folder / "labels" / "removed" / f"{item.name}-{time.strftime('%Y%m%d-%H%M%S')}-{id}.labels"
+                    self.folder / "labels" / "removed" / f"{item.name}-{time.strftime('%Y%m%d-%H%M%S')}-{whose}.labels"
                 )
                 target.parent.mkdir(exist_ok=True)
                 for end in ("-wal", "-shm", ""):
@@ -206,22 +211,29 @@ class Workspace(SlideTables):
 
     # ---- labels and classes -----------------------------------------------------------------------------------------
 
-    def has_labels(self, item: Item) -> bool:
-        return self.label_path(item.id).exists()
+    def has_labels(self, item: Item, reader: str | None = None) -> bool:
+        return self._whose(item, reader).exists()
 
-    def labels(self, item: Item) -> LabelStore:
-        """Return the slide's label store, open for writing; one per item and process, closed with the workspace."""
+    def labels(self, item: Item, reader: str | None = None) -> LabelStore:
+        """Return a slide's label store, open for writing; one per slide, reader and process, closed with the workspace.
+
+        reader : None for the one that is `reader` of this workspace.
+        """
         with self._database.lock:
-            store = self._stores.get(item.id)
+            path = self._whose(item, reader)
+            store = self._stores.get(path.name)
             if store is None:
-                store = LabelStore.open_or_create(self.label_path(item.id), item.width, item.height)
+                store = LabelStore.open_or_create(path, item.width, item.height)
                 store.protected = locked_values(self.classes)
-                self._stores[item.id] = store
+                self._stores[path.name] = store
             return store
 
-    def labels_to_read(self, item: Item) -> LabelStore:
+    def labels_to_read(self, item: Item, reader: str | None = None) -> LabelStore:
         """Return the slide's labels for reading alone (another window writes them); whoever asks closes them."""
-        return LabelStore.open(self.label_path(item.id), readonly=True)
+        return LabelStore.open(self._whose(item, reader), readonly=True)
+
+    def _whose(self, item: Item, reader: str | None) -> Path:
+        return self.label_path(item.id, self.reader if reader is None else reader)
 
     def flush(self) -> None:
         """Wait until all that was painted is on disk: another process is about to read it."""
@@ -230,7 +242,10 @@ class Workspace(SlideTables):
 
     def unsaved(self) -> dict[str, str | None]:
         """Return the ids of slides whose labels still have to be written, with the sentence why where it fails."""
-        return {id: store.problem for id, store in list(self._stores.items()) if store.waiting}
+        waiting = [
+            (name.partition(".")[0], store.problem) for name, store in list(self._stores.items()) if store.waiting
+        ]
+        return dict(sorted(waiting, key=lambda pair: pair[1] is not None))  # of two readers the one with a problem
 
     def retry(self) -> None:
         """Try again to write labels that could not be written."""
@@ -239,11 +254,14 @@ class Workspace(SlideTables):
 
     def update_marked(self, id: str) -> float:
         """Count how much of a slide is labelled and keep it with the item; call it from a background thread."""
-        item = self.item(id)
-        if not self.has_labels(item):
+        item, counting = self.item(id), self.counting
+        if not self.has_labels(item, counting):
             share = 0.0
-        else:
+        elif self.reader in (None, counting):
             share = sum(counted_areas(self.labels(item)).values()) / (item.width * item.height)
+        else:  # another reader is at work: nobody writes these here
+            with closing(self.labels_to_read(item, counting)) as store:
+                share = sum(counted_areas(store).values()) / (item.width * item.height)
         changed = share != item.marked
         if changed:
             self.update(id, marked=share)

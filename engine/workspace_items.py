@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from .database import Database
 from .edits import FIELDS, EditStack
 from .errors import WorkspaceError
+from .labels.readers import COUNTING, counting_of, label_file
 from .patients import kept_together
 from .reviews import Review, label_signature
 from .slide_table import SlideLabel, Split
@@ -91,9 +92,14 @@ class SlideRecords:
         """Return where the slide file lies (it may be missing)."""
         return (self.folder / item.path).resolve()
 
-    def label_path(self, id: str) -> Path:
-        """Return where the pixel labels of a slide lie, or would lie."""
-        return self.folder / "labels" / f"{id}.labels"
+    def label_path(self, id: str, reader: str | None = None) -> Path:
+        """Return where the pixel labels of a slide lie, or would lie: a reader's, or those that count."""
+        return self.folder / "labels" / label_file(id, self.counting if reader is None else reader)
+
+    @property
+    def counting(self) -> str:
+        """Id of the reader whose labels count (see `labels.readers`): in training, evaluation, review, marked share."""
+        return counting_of(self._select("SELECT value FROM setting WHERE key = ?", (f"user.{COUNTING}",)))
 
     # ---- changing ---------------------------------------------------------------------------------------------------
 

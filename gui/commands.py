@@ -268,7 +268,7 @@ class Commands:
         assert window.workspace is not None and window.item is not None
         paths = [str(window.workspace.slide_path(window.item))]
         if window.workspace.has_labels(window.item):
-            paths.append(str(window.workspace.folder / "labels" / f"{window.item.id}.labels"))
+            paths.append(str(window.workspace.label_path(window.item.id, window.workspace.reader)))
         paths += self.looking.layers_for_napari()
         started = QProcess.startDetached(sys.executable, ["-m", "opsin.widgets.napari_plugin", *paths])
         if started:

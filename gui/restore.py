@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QDialogButtonBox, QHeaderView, QLabel, QTreeWidget, Q
 
 from ..engine.backups import Backup, all_backups, backups, restore
 from ..engine.errors import DamagedError
+from ..engine.labels.readers import readers
 from ..widgets.background import in_background
 from ..widgets.texts import MutedLabel
 from .dialogs import Sheet
@@ -85,7 +86,11 @@ class Restoring:
             return
 
         def look() -> dict[str, list[Backup]]:
-            names = {workspace.label_path(item.id): item.name for item in workspace.items()}
+            names = {
+                workspace.label_path(item.id, reader.id): item.name + (f" by {reader.name}" if reader.id else "")
+                for item in workspace.items()
+                for reader in readers(workspace)
+            }
             found = all_backups(workspace.folder) | all_backups(workspace.folder / "labels")
             return {
                 "Slide list, slide labels, classes, settings"

@@ -291,7 +291,9 @@ class PredictBox(QWidget):
             if known[id].mpp is not None and "slide_mpp" in options:
                 own["slide_mpp"] = known[id].mpp
             chosen = "regions" in changed or "regions" not in options
-            if not chosen and self.workspace.has_labels(known[id]):  # read when the slide's turn comes
+            if not chosen and self.workspace.has_labels(
+                known[id], self.workspace.counting
+            ):  # read when the slide's turn comes
                 own["regions"] = str(self.workspace.label_path(id))
             if id == self.item and self.view is not None and "view" in options:
                 own["view"] = [round(value) for value in self.view.visible_rect()]

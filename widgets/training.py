@@ -268,7 +268,7 @@ class TrainingPanel(QWidget):
             self._looking = False
             self.problem.say(str(error))
 
-        in_background(marked.look, ids, classes, done=done, failed=failed, owner=self)
+        in_background(marked.look, ids, classes, workspace.counting, done=done, failed=failed, owner=self)
 
     # ---- what it says -----------------------------------------------------------------------------------
 

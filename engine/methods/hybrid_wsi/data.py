@@ -266,7 +266,7 @@ def _open_workspace(folder: Path) -> SlideSet:
     try:
         samples = []
         for item in workspace.items():
-            labels = folder / "labels" / f"{item.id}.labels"
+            labels = workspace.label_path(item.id)  # of the reader whose labels count
             samples.append(
                 SlideSample(
                     id=item.id,
