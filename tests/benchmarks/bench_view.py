@@ -65,7 +65,38 @@ def _sender(target: Any) -> tuple[Send, tuple[Any, Any, Any]]:
     return send, kinds
 
 
-def own(slide_path: str, strokes: int) -> dict[str, Any]:
+def _after_many(view: Any, store: Any, earlier: int, strokes: int) -> dict[str, Any]:
+    """Measure brush events at 1:1 before and after `earlier` strokes in and around the view, then undo."""
+    from qtpy.QtWidgets import QApplication
+
+    model = view.model
+    model.fit()
+    model.zoom_at(1 / model.zoom)
+    model.brush_um = BRUSH * (model.mpp or 1)
+    model.tool = "brush"
+    send, kinds = _sender(view)
+    events = QApplication.processEvents
+
+    def measure() -> Times:
+        view.wait_painted(60)
+        return [t for n in range(strokes) for t in _stroke(send, events, kinds, 250 + 450 * n / strokes)]
+
+    before = measure()
+    x, y, width, height = model.visible_rect()
+    random = np.random.default_rng(0)
+    for number in range(earlier):
+        start = random.uniform((x - width, y - height), (x + 2 * width, y + 2 * height))
+        store.stroke(start + np.cumsum(random.normal(0, 12, (12, 2)), axis=0), 20, 1 + number % 3)
+        if number % 200 == 199:
+            store.flush()
+    store.flush()
+    after = measure()
+    store.flush()
+    undo = [_timed(lambda: (store.undo(), store.flush()), time.perf_counter) for _ in range(min(200, earlier))]
+    return {"before": before, "after": after, "undo": undo, "earlier": earlier}
+
+
+def own(slide_path: str, strokes: int, earlier: int) -> dict[str, Any]:
     """Measure the slide view; runs in a process of its own."""
     from qtpy.QtWidgets import QApplication
 
@@ -107,6 +138,7 @@ def own(slide_path: str, strokes: int) -> dict[str, Any]:
                 pan_wall.append(time.perf_counter() - wall)
             send(kinds[2], *start)
             results[name] = {"brush": brush, "pan": pan, "pan_wall": pan_wall}
+        results["many"] = _after_many(view, store, earlier, strokes)
         view.model.set_slide(None)
         store.close()
     return results
@@ -214,7 +246,7 @@ def rows(quick: bool) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         slide = make_giant_slide(Path(folder) / "giant.svs")
         peer = _run("napari", strokes)
-        ours = _run("own", slide, strokes)
+        ours = _run("own", slide, strokes, 300 if quick else 10_000)
         peer_pan = _run("napari-pan", slide)
     assert ours is not None
     found = []
@@ -242,6 +274,21 @@ def rows(quick: bool) -> list[dict[str, Any]]:
             + ", ".join(f"{name} {value:.2f} ms" for name, value in calm.items()),
         }
     )
+    many = ours["many"]
+    first, later = (
+        min(_ms(part) for part in np.array(many[when]).reshape(strokes, MOVES)) for when in ("before", "after")
+    )
+    undo = _ms(many["undo"], 95)
+    found.append(
+        {
+            "name": f"brush event after {many['earlier']:,} strokes / before them",
+            "value": later / first,
+            "unit": "x",
+            "bar": "<= 1.5x",
+            "ok": later / first <= 1.5,
+            "note": f"at 1:1, GUI-CPU, quietest stroke {later:.2f} against {first:.2f} ms; undo then, p95 {undo:.0f} ms",
+        }
+    )
     pans = {name: (_ms(ours[name]["pan"]), _ms(ours[name]["pan"], 95)) for name, _ in ZOOMS}
     worst = max(p95 for _, p95 in pans.values())
     row = {"name": "pan frame, labels shown / napari + dask, 95th percentile, wall", "unit": "x", "bar": "<= 0.1x"}
@@ -259,7 +306,7 @@ def rows(quick: bool) -> list[dict[str, Any]]:
 if __name__ == "__main__":
     verb, *rest = sys.argv[1:]
     measured = (
-        own(rest[0], int(rest[1]))
+        own(rest[0], int(rest[1]), int(rest[2]))
         if verb == "own"
         else napari_labels(int(rest[0]))
         if verb == "napari"
