@@ -80,9 +80,9 @@ class ExportDialog(Sheet):
         self.add_buttons("Export…", "Cancel")
         for combo in (self.format, self.slides, self.origin):
             combo.currentIndexChanged.connect(lambda _: self._show())
+        self.setMinimumWidth(theme.px(580))
         self._show()
         self.format.setFocus()
-        self.fit(560)
 
     def _row(self, text: str, editor: QWidget) -> None:
         label = QLabel(text)
@@ -139,6 +139,7 @@ class ExportDialog(Sheet):
         else:
             text = ORIGIN
         self.note.setText(f"{text} The file says so too. It holds no path, patient or picture.")
+        self.fit(580)
 
 
 class ProgressSheet(Sheet):
@@ -162,4 +163,4 @@ class ProgressSheet(Sheet):
 
     def show_progress(self, share: float, text: str) -> None:
         self.bar.setValue(round(1000 * share))
-        self.what.setText(text)
+        self.what.set_text(text)

@@ -87,6 +87,7 @@ class MappingDialog(Sheet):
         self.marks_box.toggled.connect(lambda _: self._show())
         self.column.addWidget(self.marks_box)
         self.column.addWidget(self._origin_row())
+        self.column.addWidget(self.origin_note)
         self.note = QLabel()
         self.note.setTextFormat(Qt.TextFormat.PlainText)
         self.note.setWordWrap(True)
@@ -101,7 +102,7 @@ class MappingDialog(Sheet):
             self.import_button.setFocus()
         elif first in self.boxes:
             self.boxes[first].setFocus()
-        self.resize(theme.px(600), theme.px(220 + 37 * min(len(counts), ROOM_ROWS)))
+        self.resize(theme.px(600), theme.px(220 + 37 * min(len(counts), ROOM_ROWS) + 36 * bool(self.marks)))
 
     def warn(self, sentence: str) -> None:
         """Show why this may be the wrong slide; "" for no doubt."""
@@ -118,8 +119,10 @@ class MappingDialog(Sheet):
     def offer_origin(self, guess: Origin) -> None:
         """Let the user say where the coordinates begin: the slide has a bounds box that is not the whole slide."""
         self.origin_box.setCurrentIndex(self.origin_box.findData(guess))
-        self.origin_row.show()
         self._show_origin(guess == "bounds")
+        self.origin_row.show()
+        self.origin_note.show()
+        self.resize(self.width(), self.height() + theme.px(110))
 
     def origin(self) -> Origin | None:
         """Return where the coordinates begin, None where there was no question."""
@@ -140,9 +143,9 @@ class MappingDialog(Sheet):
         label = QLabel("Coordinates begin at")
         label.setBuddy(self.origin_box)
         self.origin_note = MutedLabel(wrap=True)
+        self.origin_note.hide()
         grid.addWidget(label, 0, 0)
         grid.addWidget(self.origin_box, 0, 1)
-        grid.addWidget(self.origin_note, 1, 0, 1, 2)
         grid.setColumnStretch(1, 1)
         self.origin_row.hide()
         return self.origin_row

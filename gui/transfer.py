@@ -47,7 +47,8 @@ class Transfer(QObject):
         self.steps: list[Step] = []
         self._told = 0.0
         self.sheet: ProgressSheet | None = ProgressSheet(title, window)
-        self.sheet.cancelled.connect(self._stop.set)
+        self.sheet.cancelled.connect(self.cancel)
+        window.destroyed.connect(self._stop.set)
         self.sheet.show_progress(0, "Starting")
         self.progressed.connect(self._show)
         self._timer = QTimer(self)
@@ -57,7 +58,10 @@ class Transfer(QObject):
         in_background(self._work, done=self._done, failed=self._failed, owner=self)
 
     def cancel(self) -> None:
+        """End the work at its next step; the sheet, which the user may have closed, is gone."""
         self._stop.set()
+        self._timer.stop()
+        self.sheet = None
 
     # ---- in the thread ---------------------------------------------------------------------------------------------
 
@@ -99,8 +103,11 @@ class Transfer(QObject):
         self._timer.stop()
         sheet, self.sheet = self.sheet, None
         if sheet is not None:
-            sheet.blockSignals(True)
-            sheet.close() if sheet.isVisible() else sheet.deleteLater()
+            sheet.cancelled.disconnect(self.cancel)
+            if sheet.isVisible():
+                sheet.close()
+            else:
+                sheet.deleteLater()
 
     def _done(self, cancelled: bool) -> None:
         self._end()
