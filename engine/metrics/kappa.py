@@ -1,4 +1,4 @@
-"""Agreement of ordered classes."""
+"""Agreement of classes, ordered or not."""
 
 from __future__ import annotations
 
@@ -15,3 +15,16 @@ def quadratic_kappa(first: np.ndarray, second: np.ndarray, classes: int) -> floa
     expected = np.outer(table.sum(1), table.sum(0)) / max(1, table.sum())
     chance = (weights * expected).sum()
     return float(1 - (weights * table).sum() / chance) if chance else None
+
+
+def cohen_kappa(table: np.ndarray) -> float | None:
+    """Return Cohen's kappa of a table of counts [first, second]; None for an empty one, or where chance alone agrees on all.
+
+    J. Cohen, A coefficient of agreement for nominal scales, 1960.
+    """
+    table = np.asarray(table, float)
+    total = table.sum()
+    if not total:
+        return None
+    chance = float((table.sum(0) * table.sum(1)).sum() / total**2)
+    return float((np.trace(table) / total - chance) / (1 - chance)) if chance < 1 else None
