@@ -49,11 +49,38 @@ def make_parser(actions: Mapping[str, Action]) -> argparse.ArgumentParser:
     predict = verb("predict", "predict with a checkpoint")
     predict.add_argument("method")
     predict.add_argument("--checkpoint", required=True, type=Path, help="checkpoint file or run folder")
-    predict.add_argument("--input", required=True, nargs="+", action="extend", metavar="PATH", dest="inputs")
-    predict.add_argument("--output", required=True, type=Path, metavar="DIR")
+    predict.add_argument(
+        "--input",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PATH",
+        dest="inputs",
+        help="slides, folders of slides",
+    )
+    predict.add_argument("--output", type=Path, metavar="DIR", help="folder for the results of --input")
+    predict.add_argument(
+        "--workspace",
+        type=Path,
+        metavar="W",
+        help="all slides of a workspace, which keeps maps and scores as the window does",
+    )
     predict.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
     predict.add_argument("--only", choices=("missing", "failed"), help="go on with an earlier prediction into --output")
     _common(predict)
+
+    workspace = verb("workspace", "make a workspace, add slides, labels and annotations, list what is there")
+    workspace.add_argument("folder", type=Path)
+    workspace.add_argument(
+        "--add", type=Path, nargs="+", action="extend", default=[], metavar="PATH", help="slides, folders"
+    )
+    workspace.add_argument("--labels", type=Path, metavar="CSV", help="take over labels, splits, patients from a table")
+    workspace.add_argument(
+        "--split", type=float, metavar="SHARE", help="slides without a split: this share for validation"
+    )
+    workspace.add_argument("--outlined", nargs="+", action="extend", default=[], metavar="SLIDE",
+                           help="names of slides of which all tumour is outlined")  # fmt: skip
+    workspace.add_argument("--table", type=Path, metavar="CSV", help="write the table of slides")
 
     report = verb("report", "write an HTML report of a run's scores on a workspace")
     report.add_argument("workspace", type=Path)

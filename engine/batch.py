@@ -6,6 +6,7 @@ prediction into the same folder may be told to do only what is missing or what f
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -145,6 +146,8 @@ class _Batch:
 
     def _key(self, values: dict[str, Any]) -> str:
         """Return what tells apart predictions of the same input: network and settings."""
+        with contextlib.suppress(OpsinError):  # what is wrong is said when the input's turn comes
+            values = self.method.Options.checked(values).model_dump(mode="json")  # defaults may be left out or said
         silent = said_of_one(self.method)
         said = {name: value for name, value in plain(values).items() if name not in silent}
         return hashlib.sha256(json.dumps([self.network, said], sort_keys=True).encode()).hexdigest()[:32]

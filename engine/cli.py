@@ -63,6 +63,7 @@ def _actions() -> dict[str, Action]:
         "recipe": _recipe,
         "train": _train,
         "predict": _predict,
+        "workspace": _workspace,
         "report": _report,
         "evaluate": _evaluate,
         "import": _import,
@@ -142,26 +143,42 @@ def _predict(arguments: argparse.Namespace) -> int:
     method = _method(arguments.method)
     with _usage():
         options = method.Options().changed(arguments.settings)
+    if (arguments.workspace is None) == (not arguments.inputs) or bool(arguments.inputs) != bool(arguments.output):
+        raise UsageError("Name slides with --input and a folder with --output, or a workspace with --workspace.")
+    checkpoint = _existing(arguments.checkpoint)
+    values = options.model_dump(mode="json")
+    what = {"checkpoint": str(checkpoint), "options": values, "only": arguments.only or "all"}
     failed: list[Any] = []
 
     def keep(event: Event) -> None:
         if event["event"] == "done":
             failed.extend(event["value"]["failed"])
 
-    job = JobSpec(
-        "predict",
-        method.name,
-        {
-            "checkpoint": str(_existing(arguments.checkpoint)),
-            "inputs": [str(path) for each in arguments.inputs for path in method.inputs(Path(each))],
-            "output": str(arguments.output),
-            "options": options.model_dump(mode="json"),
-            "only": arguments.only or "all",
-        },
-        arguments.device,
-    )
-    status = _execute(job, arguments.events, keep)
+    if arguments.workspace is not None:
+        from .workspace_command import predict_workspace
+
+        said = [text.partition("=")[0].strip() for text in arguments.settings]
+        with predict_workspace(arguments.workspace, checkpoint, values, said) as (more, take):
+
+            def also(event: Event) -> None:
+                keep(event)
+                take(event)
+
+            job = JobSpec("predict", method.name, {**what, **more}, arguments.device)
+            status = _execute(job, arguments.events, also)
+    else:
+        inputs = [str(path) for each in arguments.inputs for path in method.inputs(Path(each))]
+        job = JobSpec(
+            "predict", method.name, {**what, "inputs": inputs, "output": str(arguments.output)}, arguments.device
+        )
+        status = _execute(job, arguments.events, keep)
     return status or int(bool(failed))  # what could be predicted is there, but not everything that was asked for
+
+
+def _workspace(arguments: argparse.Namespace) -> int:
+    from .workspace_command import run
+
+    return run(arguments)
 
 
 def _report(arguments: argparse.Namespace) -> int:

@@ -24,6 +24,7 @@ from ..engine.jobs import Job, JobSpec, Only
 from ..engine.method import get_method, method_names
 from ..engine.replay import run_name
 from ..engine.verbs import CHECKPOINT
+from ..engine.workspace_predict import ScoreKeeper, inputs_of, output_of
 from .background import Relay
 from .buttons import Disclosure, IconButton
 from .editors import QuietComboBox, combo_grid
@@ -62,7 +63,7 @@ class PredictBox(QWidget):
         self._method = ""
         self._job: Job | None = None
         self._taken: dict[str, int] = {}
-        self._maps: dict[tuple[str, str], str] = {}
+        self._scores = ScoreKeeper()
         self.states: dict[str, tuple[str, str]] = {}
         """State (as `engine.batch` has them, and "waiting") and error of each slide, by id, of the current network."""
         self._build()
@@ -285,23 +286,13 @@ class PredictBox(QWidget):
         ids.sort(key=lambda id: id != self.item)
         options = self.form.value().model_dump()
         changed = {name: options[name] for name in self.form.differences()}
-        inputs = []
-        for id in ids:
-            own: dict[str, Any] = {"item": id}
-            if known[id].mpp is not None and "slide_mpp" in options:
-                own["slide_mpp"] = known[id].mpp
-            chosen = "regions" in changed or "regions" not in options
-            if not chosen and self.workspace.has_labels(
-                known[id], self.workspace.counting
-            ):  # read when the slide's turn comes
-                own["regions"] = str(self.workspace.label_path(id))
-            if id == self.item and self.view is not None and "view" in options:
-                own["view"] = [round(value) for value in self.view.visible_rect()]
-            inputs.append({"path": str(self.workspace.slide_path(known[id])), "id": id, "options": own})
+        inputs = inputs_of(self.workspace, (known[id] for id in ids), options, changed)
+        if ids[0] == self.item and self.view is not None and "view" in options:
+            inputs[0]["options"]["view"] = [round(value) for value in self.view.visible_rect()]
         arguments = {
             "checkpoint": str(self.run.currentData()),
             "inputs": inputs,
-            "output": str(self.workspace.folder / "heatmaps" / self.run_id),
+            "output": str(output_of(self.workspace, Path(self.run.currentData()))),
             "options": changed,
             "only": only,
         }
@@ -343,19 +334,12 @@ class PredictBox(QWidget):
         events, self._taken[job.spec.id] = job.results[taken:], len(job.results)
         run = Path(job.spec.arguments["output"]).name
         for event in events:
-            info = event.get("info", {})
-            item = info.get("item")
-            if item is None or self.workspace is None:
+            if self.workspace is None:
                 continue
-            if event["kind"] == "Heatmap":
-                self._maps[run, item] = str(event["path"])
-            elif event["kind"] == "SlideScore":
-                values = {k: v for k, v in info.items() if k not in ("item", "input")}
-                values["heatmap"] = self._maps.get((run, item))
-                try:
-                    self.workspace.set_score(item, run, values)
-                except OpsinError as error:
-                    self.problem.say(str(error))
+            try:
+                self._scores.take(self.workspace, run, event)
+            except OpsinError as error:
+                self.problem.say(str(error))
 
     def _show(self, job: Job) -> None:
         """Show how far a prediction is; one that waits does not hide one at work."""
@@ -400,7 +384,7 @@ class PredictBox(QWidget):
         if item is None or self.workspace is None or not self.run_id:
             return None
         kept = next((s.get("heatmap") for s in self.workspace.scores(self.run_id) if s["item"] == item), None)
-        for path in (kept, self._maps.get((self.run_id, item)), self.workspace.heatmap_path(self.run_id, item)):
+        for path in (kept, self._scores.maps.get((self.run_id, item)), self.workspace.heatmap_path(self.run_id, item)):
             if path and Path(path).exists():
                 return Path(path)
         return None
