@@ -23,6 +23,10 @@ from .runs import CHECKPOINT, Run, plain, read_record
 
 ITEMS = "items"
 SUMMARY = "summary.md"
+TABLE_SECONDS = 10.0
+"""The table of scores is written at least so often while a batch is at work."""
+UNITS = {"area": "area_mm2"}
+"""Columns of the table whose unit stands in their name."""
 
 
 def input_of(entry: str | dict[str, Any]) -> dict[str, Any]:
@@ -90,7 +94,11 @@ class _Batch:
         self.names = _names(self.inputs, self.options, run)
         self.before = read_states(run.folder) if run.folder is not None else {}
         self.network = _hash_of(Path(arguments["checkpoint"]))
-        self.rows: list[dict[str, Any]] = []
+        self.rows: dict[str, list[dict[str, Any]]] = {
+            name: record["rows"] for name, record in self.before.items() if isinstance(record.get("rows"), list)
+        }
+        """Rows of the table by name of the input, those of earlier predictions into this folder among them."""
+        self._written = time.monotonic()
         run.describe(options=self.options, checkpoint=arguments["checkpoint"])
 
     def predict(self) -> dict[str, Any]:
@@ -117,9 +125,11 @@ class _Batch:
             else:
                 done.append(path)
             self._tell(entry, number + 1, "failed" if error else "stopped" if run.stopping else "done", error)
+            if time.monotonic() - self._written > TABLE_SECONDS:
+                self._write()
         if run.folder is not None:
-            if self.rows and (done or len(inputs) > 1):
-                _write_table(run.folder / "scores.csv", self.rows)
+            if done or kept or len(inputs) > 1:
+                self._write()
             write_text(run.folder / SUMMARY, summary(read_states(run.folder)))
         if kept:
             reason = (
@@ -137,6 +147,13 @@ class _Batch:
                 f"{len(failed)} of {len(inputs)} inputs could not be used; they are listed in the log.", "warning"
             )
         return {"done": done, "failed": failed, "kept": kept}
+
+    def _write(self) -> None:
+        """Write the table of all that is known, also of what a process that was killed has left."""
+        rows = [row for name in self.rows for row in self.rows[name]]
+        if self.run.folder is not None and rows:
+            _write_table(self.run.folder / "scores.csv", rows)
+        self._written = time.monotonic()
 
     def _values(self, entry: dict[str, Any], name: str) -> dict[str, Any]:
         values = {**self.options, **entry.get("options", {})}
@@ -164,6 +181,7 @@ class _Batch:
         info = {"item": entry.get("id"), "input": str(path)}
         row = {"input": str(path.resolve()), "name": name}
         began, files, error = time.time(), [], ""
+        rows: list[dict[str, Any]] = []
         run.phase(f"predict {path.name}")
         record = {"input": str(path), "key": key, "time": began}
         self._keep(name, {**record, "state": "running"})
@@ -173,7 +191,9 @@ class _Batch:
                 found = result.plain() if hasattr(result, "plain") else {}
                 run.emit("result", kind=type(result).__name__, path=result.path, info={**info, **found})
                 if found:
-                    self.rows.append({**row, **found})
+                    rows.append(
+                        {**row, **{key: value for key, value in found.items() if not isinstance(value, list | dict)}}
+                    )
                 if result.path is not None and run.folder is not None and result.path.is_relative_to(run.folder):
                     files.append(str(result.path.relative_to(run.folder)))
         except (Cancelled, Ended):
@@ -189,9 +209,21 @@ class _Batch:
             first = (str(problem).splitlines() or [""])[0]
             error = f"{path.name} could not be predicted: {type(problem).__name__}: {first}."
         if error:
-            self.rows.append({**row, "error": error})
+            rows.append({**row, "error": error})
+        if rows:
+            self.rows[name] = rows
         state = "failed" if error else "stopped" if run.stopping else "done"
-        self._keep(name, {**record, "state": state, "error": error, "files": files, "seconds": time.time() - began})
+        self._keep(
+            name,
+            {
+                **record,
+                "state": state,
+                "error": error,
+                "files": files,
+                "rows": plain(rows),
+                "seconds": time.time() - began,
+            },
+        )
         return error
 
     def _keep(self, name: str, record: dict[str, Any]) -> None:
@@ -265,13 +297,20 @@ def _names(inputs: list[dict[str, Any]], options: dict[str, Any], run: Run) -> l
 def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write the scores; the rows of other inputs that earlier predictions left in the table stay."""
     fresh = {row["input"] for row in rows}
-    rows = [row for row in _read_table(path) if row["input"] not in fresh] + rows
+    rows = [row for row in _read_table(path) if row["input"] not in fresh] + [
+        {UNITS.get(name, name): _digits(value) for name, value in row.items()} for row in rows
+    ]
     names = {name: None for row in rows for name, value in row.items() if not isinstance(value, list | dict)}
     columns = [name for name in names if name != "error"] + ["error"]
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def _digits(value: Any) -> Any:
+    """Return a number without the digits that are noise of the arithmetic."""
+    return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
 def _read_table(path: Path) -> list[dict[str, Any]]:

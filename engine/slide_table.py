@@ -121,7 +121,7 @@ def read_slide_table(path: Path) -> list[TableRow]:
         lines = [
             row for row in csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count)) if any(row)
         ]
-    except (OSError, UnicodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise WorkspaceError(f"{path} cannot be read as a table ({error}); save it as CSV in UTF-8.") from None
     if not lines or len(lines[0]) < 2:
         raise WorkspaceError(f"{path} needs at least two columns: the slide's name and its label.")
@@ -136,8 +136,20 @@ def read_slide_table(path: Path) -> list[TableRow]:
 
 
 def _text(data: bytes) -> str:
-    """Decode what spreadsheets write: UTF-8, with or without mark, UTF-16 with one; the line ``sep=;`` is theirs alone."""
-    text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    """Decode what spreadsheets write; the line ``sep=;`` is theirs alone.
+
+    UTF-8 with or without mark, UTF-16 with one; what is neither is taken for Windows' western code page, in which its
+    spreadsheet saves a plain "CSV".
+    """
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        text = data.decode("utf-16")
+    elif b"\0" in data:
+        raise ValueError("it is no text")
+    else:
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = data.decode("cp1252", "replace")
     return re.sub(r"\Asep=[,;\t]\r?\n", "", text)
 
 

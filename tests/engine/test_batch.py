@@ -151,3 +151,28 @@ def test_kept_inputs_do_not_make_the_rest_look_quick():
 def test_the_summary_counts_and_names():
     text = summary({"a": {"state": "done", "seconds": 2.0}, "b": {"state": "failed", "error": "It is empty."}})
     assert "1 done, 1 failed, 0 stopped, 2 in all." in text and "- b: It is empty." in text and "| a | 2 |" in text
+
+
+def test_the_table_has_what_a_killed_process_had_done(toy, seen):
+    slide("a.txt", 0.5), slide("b.txt", 0.6), slide("c.txt", 0.7)
+    predict(toy, "a.txt", "b.txt")
+    Path("out/scores.csv").unlink()  # the process was killed before it wrote the table
+    assert predict(toy, "a.txt", "b.txt", "c.txt", more=["--only", "missing"])[0] == 0
+    assert {name: row["score"] for name, row in table().items()} == {"a": "0.5", "b": "0.6", "c": "0.7"}
+    Path("out/scores.csv").unlink()
+    assert predict(toy, "a.txt", "b.txt", "c.txt", more=["--only", "missing"])[0] == 0
+    assert list(table()) == ["a", "b", "c"], "also when nothing is left to do"
+
+
+def test_the_table_is_written_while_the_batch_is_at_work(toy, monkeypatch):
+    monkeypatch.setattr("opsin.engine.batch.TABLE_SECONDS", -1.0)
+    known = []
+    real = Toy.predict
+
+    def looking(self, checkpoint, sample, options, run):
+        known.append(list(table()) if Path("out/scores.csv").exists() else [])
+        yield from real(self, checkpoint, sample, options, run)
+
+    monkeypatch.setattr(Toy, "predict", looking)
+    predict(toy, slide("a.txt", 0.1), slide("b.txt", 0.2), slide("c.txt", 0.3))
+    assert known == [[], ["a"], ["a", "b"]]

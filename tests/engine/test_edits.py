@@ -193,7 +193,7 @@ def test_another_slide_label_ends_the_review_in_the_same_step(space):
     assert (space.item(a).review, space.item(a).label) == ("reviewed", "negative")
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be-mark"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be-mark", "cp1252"])
 @pytest.mark.parametrize("mark", [",", ";", "\t"])
 def test_tables_as_spreadsheets_write_them(space, tmp_path, encoding, mark):
     rows = "slide,label,split,patient,review,reviewed by\r\na,positive,train,Müller,reviewed,Ana\r\nb.png,neg,val,,to do,\r\n"
