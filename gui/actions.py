@@ -217,6 +217,9 @@ def _annotate() -> list[Action]:
     ]  # fmt: skip
     return [
         *tools,
+        Action("draw.keys", "Draw by keyboard", m, "regions.toggle_cross", keys=("X",), needs="labels", check="box",
+               help="A cross hair: arrow keys move it (Shift far, Ctrl one pixel), Space sets a point or starts and ends a "
+               "stroke, Shift + Space takes away, Enter closes.", bar=True),
         Action("brush.larger", "Larger brush", m, "model.scale_brush", 1.25, keys=("]",), needs="slide", bar=True),
         Action("brush.smaller", "Smaller brush", m, "model.scale_brush", 0.8, keys=("[",), needs="slide"),
         Action("paint.unlabelled", "Paint only on unlabelled", m, "regions.toggle_only_unlabelled", needs="slide",

@@ -142,6 +142,7 @@ class Commands:
             "view.full": window.isFullScreen(),
             "view.flip": model.mirrored,
             "marks.show": model.show_marks,
+            "draw.keys": self.regions.drawing_by_keys,
             "view.overview": window.settings.overview,
         }.get(id, False)
 

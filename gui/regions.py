@@ -53,6 +53,16 @@ class Regions(QObject):
     def remove(self) -> None:
         self.work.remove()
 
+    @property
+    def drawing_by_keys(self) -> bool:
+        """Whether the cross hair is shown."""
+        return self.window.room is not None and self.window.room.view.cross is not None
+
+    def toggle_cross(self) -> None:
+        """Show the cross hair that draws by keyboard, or take it away."""
+        assert self.window.room is not None
+        self.window.room.view.toggle_cross()
+
     def toggle_only_unlabelled(self) -> None:
         self.window.model.only_unlabelled = not self.window.model.only_unlabelled
 

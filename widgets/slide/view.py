@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QWidget
 
 from ...engine.labels.store import LabelStore
 from ..theme import colors, theme_changed
+from .crosshair import CrossHair
 from .edits import Edits
 from .input import Input
 from .marks import MarkLayer
@@ -37,7 +38,7 @@ NOTE_MS = 1200  # how long the brush's size is shown after a change
 READ_OUT_MS = 40
 
 
-class SlideView(Edits, Turning, PenInput, Input, QWidget):
+class SlideView(Edits, CrossHair, Turning, PenInput, Input, QWidget):
     """Shows a `SlideViewModel`. Wheel zooms at the pointer; middle drag, Space + drag and arrow keys move,
     Shift + Alt + drag turns, in every tool."""
 
@@ -72,10 +73,12 @@ class SlideView(Edits, Turning, PenInput, Input, QWidget):
         self.setAccessibleName("Slide view")
         self.setAccessibleDescription(
             "Arrow keys move, plus and minus zoom, Home shows the whole slide. "
-            "M, B, E, P, L and I choose pan, brush, eraser, polygon, lasso and pick; digits choose the class."
+            "M, B, E, P, L and I choose pan, brush, eraser, polygon, lasso and pick; digits choose the class. "
+            "X shows a cross hair to draw with: arrow keys move it, Space sets a point, Enter closes, Escape ends."
         )
         self._init_input()
         self._init_pen()
+        self._init_cross()
         self.regions = RegionWork(self)
         self.marks = MarkLayer(self)
         self._note_timer = self._timer(NOTE_MS, self._end_note)
@@ -252,6 +255,7 @@ class SlideView(Edits, Turning, PenInput, Input, QWidget):
         else:
             self.marks.paint(painter, QRectF(rect))
             self.tool.paint(painter)
+            self.paint_cross(painter, QRectF(rect))
             if self.read_out.rect(self.height(), self.font()).intersects(QRectF(rect)):
                 painter.setFont(self.font())
                 self.read_out.paint(painter, self.model, self.height(), self.chrome)
