@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .errors import CheckpointError
-from .files import replacing
+from .files import from_json, replacing
 from .runs import plain
 
 FORMAT = 1
@@ -63,7 +63,7 @@ def read_header(path: Path) -> dict[str, Any]:
     """Return the header of a checkpoint without reading its tensors."""
     try:
         with safe_open(str(path), "pt") as file:
-            return json.loads((file.metadata() or {}).get("opsin", "{}"))
+            return from_json((file.metadata() or {}).get("opsin", "{}"))
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"{path} is no readable checkpoint ({_reason(error)}).") from None
 
@@ -213,7 +213,7 @@ def _load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         raise CheckpointError(f"{path} does not exist.")
     try:
         with safe_open(str(path), "pt") as file:
-            header = json.loads((file.metadata() or {}).get("opsin", "{}"))
+            header = from_json((file.metadata() or {}).get("opsin", "{}"))
             # a copy, so that the file may be replaced or removed while the tensors are in use
             return {name: file.get_tensor(name).clone() for name in file.keys()}, header  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:

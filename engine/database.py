@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import DamagedError, OpsinError, WorkspaceError
+from .files import from_json
 from .schema import upgrade, version_of
 
 SCHEMA_VERSION = 2
@@ -73,10 +74,10 @@ class Database:
         try:
             connection = _connect(folder / DATABASE, "rw")
             row = connection.execute("SELECT value FROM setting WHERE key = 'schema'").fetchone()
-            version = max(version_of(connection), int(json.loads(row[0])))
+            version = max(version_of(connection), int(from_json(row[0])))
             fault = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if fault != "ok":
-                raise ValueError(fault)
+                raise ValueError(fault.splitlines()[-1])
             if version <= SCHEMA_VERSION:
                 upgrade(connection, folder / DATABASE, SCHEMA_VERSION, STEPS)
         except OpsinError:
@@ -108,6 +109,19 @@ class Database:
                 return self._connection.execute(statement, values).fetchall()
             except sqlite3.Error as error:
                 raise WorkspaceError(f"{self.path} cannot be read: {error}.") from None
+
+    @contextmanager
+    def understood(self, what: str) -> Iterator[None]:
+        """Around what makes something of values that were read: those that nothing can be made of are a `DamagedError`."""
+        try:
+            yield
+        except OpsinError:
+            raise
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+            why = (str(error).splitlines() or [type(error).__name__])[0][:120]
+            raise DamagedError(
+                f"{self.path} is damaged: {what} cannot be read ({why}); restore it from a backup.", self.path
+            ) from None
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> None:
         """Carry out one change, or one of several inside `transaction`."""

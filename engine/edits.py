@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .database import Database
+from .files import from_json
 
 FIELDS = frozenset(
     ("label", "split", "patient", "outlined", "review", "reviewer", "reviewed", "review_labels")
@@ -76,7 +77,8 @@ class EditStack:
             "SELECT item, field, old, new FROM edit_value WHERE edit = ?", (number,)
         ):
             if field in FIELDS:  # a name of a column, from a file
-                pair = (json.loads(new), json.loads(old)) if undo else (json.loads(old), json.loads(new))
+                with self._database.understood("an earlier edit"):
+                    pair = (from_json(new), from_json(old)) if undo else (from_json(old), from_json(new))
                 slides.setdefault(id, {})[field] = pair
         for id, fields in slides.items():
             self._write(id, fields)

@@ -27,6 +27,14 @@ def reason(error: OSError) -> str:
     return "the disk is full; make room there" if is_full(error) else str(error.strerror or error)
 
 
+def from_json(text: str | bytes) -> Any:
+    """Return what a JSON text holds; `ValueError` for whatever keeps it from being read, brackets without end among it."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block ends well it is flushed to disk and renamed to `path`.

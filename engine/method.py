@@ -78,7 +78,7 @@ class Settings(BaseModel):
             reason = first["msg"].removeprefix("Value error, ")
             if not first["loc"]:  # of several settings together: not one value is at fault
                 raise RecipeError(f"{source}: {reason}.") from None
-            raise RecipeError(f"{source}: setting '{name}' is {first.get('input')!r}: {reason}.") from None
+            raise RecipeError(f"{source}: setting '{name}' is {_short(first.get('input'))}: {reason}.") from None
 
     def changed(self, assignments: Sequence[str]) -> Any:
         """Return a copy with ``key=value`` texts applied (values are read as YAML)."""
@@ -88,10 +88,33 @@ class Settings(BaseModel):
             if not equals:
                 raise RecipeError(f"'{text}' is not of the form key=value.")
             try:
-                values[key.strip()] = yaml.safe_load(value)
+                values[key.strip()] = _plain(value)
             except yaml.YAMLError:
                 raise RecipeError(f"'{text}': the value cannot be read.") from None
         return type(self).checked(values, "--set")
+
+
+def _plain(text: str) -> Any:
+    """Return the values of a YAML text.
+
+    `yaml.YAMLError` also for brackets without end and for aliases (``*name``): a few lines of them unfold to gigabytes.
+    """
+    try:
+        depth = 0
+        for event in yaml.parse(text, yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > 50:
+                raise yaml.YAMLError("it is nested too deeply")
+            if isinstance(event, yaml.AliasEvent):
+                raise yaml.YAMLError("aliases such as *name are not allowed in it")
+        return yaml.safe_load(text)
+    except ValueError as error:  # a date that there is not, a number of thousands of digits
+        raise yaml.YAMLError(str(error)) from None
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 class Recipe(Settings):
@@ -175,7 +198,7 @@ class Method(ABC):
                 )
             path = RECIPES / f"{cls.name}.{source}.yaml"
         try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            values = _plain(path.read_text(encoding="utf-8")) or {}
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             reason = str(error).splitlines()[0]
             raise RecipeError(f"The recipe {path} cannot be read ({reason}).") from None

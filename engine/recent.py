@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .errors import OpsinError
-from .files import write_json
+from .files import from_json, write_json
 
 MOST = 30
 
@@ -35,7 +34,7 @@ def config_folder() -> Path:
 def recent_workspaces() -> list[RecentWorkspace]:
     """Return the list, newest first; a missing or damaged file is an empty list."""
     try:
-        rows = json.loads((config_folder() / "recent.json").read_text(encoding="utf-8"))
+        rows = from_json((config_folder() / "recent.json").read_text(encoding="utf-8"))
         return [RecentWorkspace(str(row["folder"]), float(row["opened"])) for row in rows]
     except (OSError, ValueError, TypeError, KeyError):
         return []

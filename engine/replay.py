@@ -6,12 +6,11 @@ whose process died. Knows no Qt and no torch.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from .errors import RunError
-from .files import reason, write_text
+from .files import from_json, reason, write_text
 from .jobs import Job, JobSpec
 from .runs import FINAL, Event, read_record
 from .verbs import alive
@@ -139,7 +138,7 @@ class EventFile:
         events = []
         for line in block[:end].splitlines():
             try:
-                event = json.loads(line)
+                event = from_json(line)
             except ValueError:
                 continue
             if isinstance(event, dict) and "event" in event:

@@ -41,7 +41,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import Cancelled, RunError
-from .files import reason, write_json
+from .files import from_json, reason, write_json
 from .scale import ALONE, Team
 
 if TYPE_CHECKING:
@@ -322,11 +322,9 @@ def read_record(folder: Path) -> dict[str, Any]:
     """Return the content of ``run.json``; `RunError` when the folder is no run, or the file is damaged or of another kind."""
     path = Path(folder) / "run.json"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{folder} is not a run folder: {path.name} cannot be read ({error}).") from None
-    except RecursionError:
-        raise RunError(f"{folder} is not a run folder: {path.name} is nested too deeply.") from None
     if not isinstance(record, dict) or not record.keys() & {"method", "state", "created"}:
         raise RunError(f"{folder} is not a run folder: {path.name} does not describe a run.")
     for name, kind in RECORD.items():
@@ -341,7 +339,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     if path.exists():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                records.append(json.loads(line))
+                records.append(from_json(line))
             except ValueError:
                 continue
     return records

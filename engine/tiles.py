@@ -21,7 +21,7 @@ import imagecodecs
 import numpy as np
 
 from .errors import DamagedError, LabelError, OpsinError
-from .files import remove_companions, replacing
+from .files import from_json, remove_companions, replacing
 from .schema import Steps, upgrade, version_of
 
 TILE = 512
@@ -107,7 +107,7 @@ class TilePyramid:
                 upgrade(self._connection, self.path, self.version, self.steps)
             self.width, self.height, self.base = (int(facts[name]) for name in ("width", "height", "base"))
             self.reduce: str = facts["reduce"]
-            self.meta: dict[str, Any] = json.loads(facts["meta"])
+            self.meta: dict[str, Any] = from_json(facts["meta"])
             size = max(self.level_size(0))
             self.levels = 1 + max(0, math.ceil(math.log2(size / TILE)))
             self._seen = self._data_version()
@@ -444,6 +444,9 @@ def _connect(path: Path, readonly: bool) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA journal_size_limit = 16777216")
+    except UnicodeDecodeError:  # SQLite names what is damaged, and that name is
+        connection.close()
+        raise DamagedError(f"{path} is damaged; restore it from a backup.", path) from None
     except sqlite3.Error as error:
         connection.close()
         if type(error) is sqlite3.DatabaseError:  # its subclasses speak of what may pass

@@ -24,7 +24,7 @@ from .data.sets import slide_files
 from .data.slides import Slide, file_fingerprint, open_slide, sampled_fingerprint
 from .database import DATABASE, Database
 from .errors import LabelError, OpsinError, RunError, WorkspaceError
-from .files import replacing
+from .files import from_json, replacing
 from .labels.classes import DEFAULT_CLASSES, LabelClass, locked_values
 from .labels.readers import label_files
 from .labels.roi import counted_areas
@@ -272,7 +272,8 @@ class Workspace(SlideTables):
     @property
     def classes(self) -> list[LabelClass]:
         rows = self._select("SELECT json FROM class ORDER BY position")
-        return [LabelClass.model_validate_json(text) for (text,) in rows]
+        with self._database.understood("the class table"):
+            return [LabelClass.model_validate_json(text) for (text,) in rows]
 
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
         """Replace the class table; values and names must be unique."""
@@ -335,7 +336,8 @@ class Workspace(SlideTables):
 
     def setting(self, key: str, default: Any = None) -> Any:
         rows = self._select("SELECT value FROM setting WHERE key = ?", (f"user.{key}",))
-        return json.loads(rows[0][0]) if rows else default
+        with self._database.understood(f"the setting '{key}'"):
+            return from_json(rows[0][0]) if rows else default
 
     def set_setting(self, key: str, value: Any) -> None:
         self._execute("INSERT OR REPLACE INTO setting VALUES(?, ?)", (f"user.{key}", json.dumps(value)))

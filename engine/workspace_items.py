@@ -75,13 +75,16 @@ class SlideRecords:
 
     def items(self) -> list[Item]:
         """Return all slides in the order in which they were added."""
-        return [item_of(row) for row in self._select(f"SELECT {COLUMNS} FROM item ORDER BY position, name")]
+        rows = self._select(f"SELECT {COLUMNS} FROM item ORDER BY position, name")
+        with self._database.understood("the list of slides"):
+            return [item_of(row) for row in rows]
 
     def item(self, id: str) -> Item:
         rows = self._select(f"SELECT {COLUMNS} FROM item WHERE id = ?", (id,))
         if not rows:
             raise WorkspaceError(f"There is no slide '{id}' in {self.folder}.")
-        return item_of(rows[0])
+        with self._database.understood("the list of slides"):
+            return item_of(rows[0])
 
     def find(self, path: Path) -> Item | None:
         """Return the slide that lies at `path`."""
@@ -99,7 +102,9 @@ class SlideRecords:
     @property
     def counting(self) -> str:
         """Id of the reader whose labels count (see `labels.readers`): in training, evaluation, review, marked share."""
-        return counting_of(self._select("SELECT value FROM setting WHERE key = ?", (f"user.{COUNTING}",)))
+        rows = self._select("SELECT value FROM setting WHERE key = ?", (f"user.{COUNTING}",))
+        with self._database.understood("whose labels count"):
+            return counting_of(rows)
 
     # ---- changing ---------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .files import write_text
+from .files import from_json, write_text
 from .patients import dividing
 from .slide_table import match_rows, read_slide_table, shared_out
 from .workspace_items import Item, SlideRecords
@@ -120,7 +120,8 @@ class SlideTables(SlideRecords):
         latest: dict[str, dict[str, Any]] = {}
         for name, item, score, text, when in rows:
             if run is None or name == run:
-                latest[item] = {**json.loads(text), "run": name, "item": item, "score": score, "time": when}
+                with self._database.understood("a score"):
+                    latest[item] = {**from_json(text), "run": name, "item": item, "score": score, "time": when}
         # no score (a slide without tissue) comes last
         return sorted(
             latest.values(), key=lambda entry: -1.0 if entry["score"] is None else entry["score"], reverse=True

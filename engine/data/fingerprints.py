@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from ..files import from_json
 
 # Bytes up to which a file is hashed whole for its fingerprint; a fraction of a second.
 _HASHED_WHOLE = 64 << 20
@@ -72,9 +73,9 @@ def _coarsest(folder: Path) -> Path:
         facts: Any = {}
         try:
             if (folder / ".zattrs").is_file():
-                facts = json.loads((folder / ".zattrs").read_bytes())
+                facts = from_json((folder / ".zattrs").read_bytes())
             elif (folder / "zarr.json").is_file():
-                facts = json.loads((folder / "zarr.json").read_bytes())["attributes"]
+                facts = from_json((folder / "zarr.json").read_bytes())["attributes"]
                 facts = facts.get("ome", facts)
             level = folder / str(facts["multiscales"][0]["datasets"][-1]["path"])
             return level if level.is_dir() and folder in level.parents else folder

@@ -7,7 +7,6 @@ The workspace says whose labels count (the first reader's, unless it was set): t
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import WorkspaceError
+from ..files import from_json
 
 if TYPE_CHECKING:
     from ..workspace import Workspace
@@ -61,7 +61,7 @@ def label_files(folder: Path, item: str) -> dict[str, Path]:
 
 def counting_of(rows: Sequence[Any]) -> str:
     """Return the reader of what the database says under `COUNTING` (rows of one JSON text); the first where that is nothing."""
-    value = json.loads(rows[0][0]) if rows else FIRST
+    value = from_json(rows[0][0]) if rows else FIRST
     return value if isinstance(value, str) and _ID.fullmatch(value) else FIRST
 
 
