@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 from ..engine.errors import OpsinError
 from ..widgets.background import in_background
 from ..widgets.confirm import Question
-from .dialogs import AboutDialog, GuideDialog, ListDialog, ResolutionDialog, SettingsDialog, ShortcutsDialog
+from .dialogs import AboutDialog, GuideDialog, ListDialog, ResolutionDialog, SettingsDialog
 from .opening import DATABASE
 from .palette import CommandPalette
 from .restore import Restoring
@@ -280,6 +280,7 @@ class Commands:
     def show_settings(self) -> None:
         settings = self.window.settings
         dialog = SettingsDialog(settings.theme, settings.text_size, str(config_folder()), self.window)
+        dialog.ask_keys(self.window.keys.presets, settings.key_preset, self.window.keys.set_preset)
         dialog.ask_name(settings.reviewer_name, self.slides.set_reviewer)
         dialog.theme_chosen.connect(self.set_theme)
         dialog.size_chosen.connect(self.set_text_size)
@@ -471,7 +472,7 @@ class Commands:
         self.window.show_dialog(GuideDialog(self.window))
 
     def show_shortcuts(self) -> None:
-        self.window.show_dialog(ShortcutsDialog(self.window.book, self.window))
+        self.window.keys.show()
 
     def show_doctor(self) -> None:
         from ..engine.doctor import report

@@ -1,4 +1,4 @@
-"""Small dialogs of the window: resolution, settings, shortcuts, guide, rejected slides, doctor, about, closing."""
+"""Small dialogs of the window: resolution, settings, guide, rejected slides, doctor, about, closing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import (
     QFont,
     QIcon,
-    QKeySequence,
     QTextBlockFormat,
     QTextCharFormat,
     QTextCursor,
@@ -23,7 +22,6 @@ from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QGridLayout,
     QHBoxLayout,
-    QHeaderView,
     QLabel,
     QLineEdit,
     QListWidget,
@@ -32,8 +30,6 @@ from qtpy.QtWidgets import (
     QPlainTextEdit,
     QPushButton,
     QTextBrowser,
-    QTreeWidget,
-    QTreeWidgetItem,
     QVBoxLayout,
     QWidget,
 )
@@ -44,7 +40,7 @@ from ..widgets.editors import inset
 from ..widgets.texts import MutedLabel
 
 if TYPE_CHECKING:
-    from .actions import ActionBook
+    pass
 
 
 class Sheet(QDialog):
@@ -174,6 +170,19 @@ class SettingsDialog(Sheet):
         self.size_box.activated.connect(lambda _: self.size_chosen.emit(self.size_box.currentData()))
         self.fit(440)
 
+    def ask_keys(self, presets: dict[str, str], now: str, take: Callable[[str], None]) -> None:
+        """Ask whose keys to use; `take` gets the name of the preset at once."""
+        self.keys = QComboBox()
+        self.keys.setAccessibleName("Keyboard shortcuts")
+        for name, title in presets.items():
+            self.keys.addItem(f"Keys of {title}", name)
+        self.keys.setCurrentIndex(self.keys.findData(now))
+        label = QLabel("Shortcuts")
+        label.setBuddy(self.keys)
+        self._grid.addWidget(label, self._grid.rowCount(), 0)
+        self._grid.addWidget(self.keys, self._grid.rowCount() - 1, 1)
+        self.keys.activated.connect(lambda _: take(self.keys.currentData()))
+        self.fit(440)
 
     def ask_name(self, name: str, take: Callable[[str], None]) -> None:
         """Ask for the name that reviews are put down to; `take` gets it when it is entered."""
@@ -188,66 +197,6 @@ class SettingsDialog(Sheet):
         self.fit(440)
 
 
-class ShortcutsDialog(Sheet):
-    """All keys, by menu, with a filter; made from the list of actions."""
-
-    EXTRA = (
-        ("Slide view", "Move", "Drag, middle drag, Space + drag, arrow keys"),
-        ("Slide view", "Zoom at the pointer", "Wheel"),
-        ("Slide view", "Erase while painting", "Right button"),
-        ("Slide view", "Close a polygon; give it up", "Enter; Escape"),
-        ("Slide list", "Open; remove", "Enter; Delete"),
-        ("Slide list", "Fold or unfold a patient", "Left, Right"),
-        ("Slide list", "Find a slide by its name", "Type it"),
-        ("Class table", "Show or hide, lock, colour; rename", "Space; F2"),
-    )
-
-    def __init__(self, book: ActionBook, parent: QWidget | None = None) -> None:
-        super().__init__("Keyboard shortcuts", parent)
-        self.filter = QLineEdit()
-        self.filter.setPlaceholderText("Filter")
-        self.filter.setAccessibleName("Filter shortcuts")
-        self.tree = QTreeWidget()
-        self.tree.setHeaderLabels(["Command", "Keys"])
-        self.tree.setAccessibleName("Shortcuts")
-        self.tree.setRootIsDecorated(False)
-        self.tree.setIndentation(theme.px(16))
-        self.tree.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.tree.header().setStretchLastSection(False)
-        self.tree.header().setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
-        tops: dict[str, QTreeWidgetItem] = {}
-        rows = [
-            (a.menu.partition("/")[0], book[a.id].text().removesuffix("…"), ", ".join(
-                QKeySequence(k).toString(QKeySequence.SequenceFormat.NativeText) for k in a.keys))
-            for a in book.entries.values()
-            if a.keys
-        ]  # fmt: skip
-        for menu, text, keys in [*rows, *self.EXTRA]:
-            if menu not in tops:
-                tops[menu] = QTreeWidgetItem(self.tree, [menu])
-                font = tops[menu].font(0)
-                font.setBold(True)
-                tops[menu].setFont(0, font)
-                tops[menu].setExpanded(True)
-            QTreeWidgetItem(tops[menu], [text, keys])
-        self.filter.textChanged.connect(self._filter)
-        self.column.addWidget(self.filter)
-        self.column.addWidget(self.tree, 1)
-        self.add_buttons()
-        self.take(560, 620)
-
-    def _filter(self, text: str) -> None:
-        for place in range(self.tree.topLevelItemCount()):
-            top = self.tree.topLevelItem(place)
-            any_shown = False
-            for row in range(top.childCount()):
-                child = top.child(row)
-                fits = text.lower() in f"{child.text(0)} {child.text(1)}".lower()
-                child.setHidden(not fits)
-                any_shown |= fits
-            top.setHidden(not any_shown)
-
-
 class GuideDialog(Sheet):
     """The guide pages of `resources/guide`, list on the left, page on the right."""
 
@@ -260,6 +209,7 @@ class GuideDialog(Sheet):
         self.list.setFixedWidth(theme.px(200))
         self.text = QTextBrowser()
         self.text.setOpenLinks(False)
+        self.text.setSearchPaths([str(theme.RESOURCES / "guide")])  # of the pictures
         self.text.setAccessibleName("Guide")
         self.text.document().setDocumentMargin(theme.px(12))
         for page in self.pages:

@@ -85,6 +85,7 @@ class Room(QObject):
         self.slides.clicked_open.connect(lambda: self.view.setFocus(Qt.FocusReason.MouseFocusReason))
         self.annotations = AnnotationsPanel(self.model)
         self.annotations.failed.connect(window.messages.failed)
+        window.keys.show_on(self.annotations)
         self.annotations.toolbox.options.region_edit.connect(window.commands.regions.edit)
         self._panels: dict[str, Any] = {"annotate": self.annotations}
         self.tabs = PanelTabs()

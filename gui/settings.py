@@ -50,11 +50,14 @@ class AppSettings(BaseModel):
     pen_pressure: bool = True
     hatch: bool = False
     reviewer: str = Field(default="", max_length=100)
+    key_preset: str = "opsin"
+    keys: dict[str, list[str]] = Field(default_factory=dict)
 
     @property
     def reviewer_name(self) -> str:
         """Who reviews are put down to: the name given, else that of the login."""
         return self.reviewer or _login()
+
     overview: bool = True
 
     @classmethod

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QByteArray, QEvent, Qt, QTimer
-from qtpy.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence, QShortcut
+from qtpy.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QDialog, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
 from ..engine.errors import LabelError, OpsinError
@@ -19,6 +19,7 @@ from .actions import ActionBook
 from .commands import Commands
 from .dialogs import ListDialog, ask_about_jobs
 from .exchange import Exchange
+from .keymap import Keys
 from .looking import Looking
 from .messages import BannerStack, Messages
 from .opening import make_sample, plan, sample_folder, without_slides
@@ -82,8 +83,7 @@ class MainWindow(QMainWindow):
         self.book = ActionBook(self.commands, self)
         self.book.fill(self.menuBar())
         self.start.action_requested.connect(lambda id: self.book[id].trigger())
-        escape = QShortcut(QKeySequence("Escape"), self, context=Qt.ShortcutContext.WindowShortcut)
-        escape.activated.connect(lambda: self.banners.dismiss())
+        self.keys = Keys(self)
         self._restore()
         self.show_start()
 

@@ -75,6 +75,7 @@ class AnnotationsPanel(QWidget):
         self.model = model
         self.workspace: Workspace | None = None
         self._quiet = False
+        self.step_keys = ("Ctrl+Z", "Ctrl+Shift+Z")  # of undo and redo, for the tool tips
         self._store: LabelStore | None = None
         self._store_relay: Relay | None = None
         self._workspace_relay: Relay | None = None
@@ -404,9 +405,10 @@ class AnnotationsPanel(QWidget):
     def _show_history(self) -> None:
         store = self._store if self._store is not None and not self._store.readonly else None
         for button, can, text, word, keys in (
-            (self.undo_button, store is not None and store.can_undo, store.undo_text if store else "", "Undo", "Ctrl+Z"),
+            (self.undo_button, store is not None and store.can_undo, store.undo_text if store else "", "Undo",
+             self.step_keys[0]),
             (self.redo_button, store is not None and store.can_redo, store.redo_text if store else "", "Redo",
-             "Ctrl+Shift+Z"),
+             self.step_keys[1]),
         ):  # fmt: skip
             button.setEnabled(bool(can))
             step = text[:1].lower() + text[1:] if can else ""

@@ -10,8 +10,8 @@ from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QMenu
 
 from opsin.gui.actions import ACTIONS, MENUS
-from opsin.gui.dialogs import ShortcutsDialog
 from opsin.gui.palette import CommandPalette, Entry, entries, ranked, score
+from opsin.gui.shortcuts import ShortcutsDialog
 
 
 def test_ids_are_unique_and_menus_known():

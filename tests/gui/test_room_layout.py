@@ -6,8 +6,8 @@ import pytest
 from qtpy.QtCore import QPoint, QSize
 from qtpy.QtWidgets import QPushButton
 
-from opsin.gui.dialogs import ShortcutsDialog
 from opsin.gui.room import TABS
+from opsin.gui.shortcuts import ShortcutsDialog
 from opsin.widgets import theme
 
 
