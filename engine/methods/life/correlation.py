@@ -1,19 +1,26 @@
 """Correlation of two feature maps, looked up around where the flow points: from a volume, or without one.
 
-Both ways give the same numbers but for rounding, and the same gradients: pooling and bilinear sampling are linear, so they
-commute with the scalar product (method card, sections 2.3 and 2.6).
+Both ways give the same numbers but for rounding, and the same gradients: pooling is linear, so it commutes with the scalar
+product (method card, sections 2.3 and 2.6).
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
-CHUNK_BYTES = 48 << 20
-"""Memory for what is gathered at a time without a volume."""
+TILE = 16
+"""Side of the tiles of the first map for which products are made together where there is no volume."""
+LEAST_TILE = 4
+WINDOW = 64 * 64
+"""Feature pixels of the second map beyond which a tile is cut into four: its pixels go to different places."""
+KEPT_BYTES = 96 << 20
+"""Memory for volumes of coarse levels, which are small, where there is none of the fine ones."""
 
 
 class Correlation(Protocol):
@@ -36,21 +43,15 @@ class FullVolume:
 
     def __init__(self, first: torch.Tensor, second: torch.Tensor, levels: int, radius: int) -> None:
         """`first`, `second`: features, float32 [B, D, h, w] of equal shape."""
-        with torch.autocast(first.device.type, enabled=False):
-            batch, channels, h, w = first.shape
-            scaled = first.float().flatten(2) / math.sqrt(channels)
-            volume = scaled.transpose(1, 2) @ second.float().flatten(2)
-        self._build(volume.view(batch, h * w, h, w), levels, radius)
+        batch, _, h, w = first.shape
+        self._build(_products(_scaled(first), second.float()).view(batch, h * w, h, w), levels, radius)
 
     def _build(self, volume: torch.Tensor, levels: int, radius: int) -> None:
         self.radius = radius
         self.shape = volume.shape
-        pyramid = [volume.flatten(0, 1)[:, None]]
+        self.pyramid = [volume]
         for _ in range(levels - 1):
-            pyramid.append(
-                F.avg_pool2d(pyramid[-1], 2) if min(pyramid[-1].shape[-2:]) > 1 else pyramid[-1][..., :0, :0]
-            )
-        self.pyramid = pyramid
+            self.pyramid.append(_pooled(self.pyramid[-1]))
 
     def turned(self) -> FullVolume:
         batch, _, h, w = self.shape
@@ -60,21 +61,127 @@ class FullVolume:
         return other
 
     def __call__(self, there: torch.Tensor) -> torch.Tensor:
-        batch, _, h, w = there.shape
-        side = 2 * self.radius + 1
-        offset = torch.arange(-self.radius, self.radius + 1, device=there.device, dtype=torch.float32)
-        # the first index moves x, the second y: what the published weights expect
-        delta = torch.stack(torch.meshgrid(offset, offset, indexing="ij"), -1)
-        centre = there.permute(0, 2, 3, 1).reshape(batch * h * w, 1, 1, 2)
+        found = [_map(look_up(v, _places(there, n), self.radius), there) for n, v in enumerate(self.pyramid)]
+        return torch.cat(found, 1)
+
+
+class OnDemand:
+    """No volume of fine levels: at every lookup the products are made anew, for a tile of pixels at a time and with that part
+    of the second map alone in which the tile's pixels look."""
+
+    def __init__(self, first: torch.Tensor, second: torch.Tensor, levels: int, radius: int) -> None:
+        """`first`, `second`: features, float32 [B, D, h, w] of equal shape."""
+        self.first, self.second, self.levels, self.radius = first, second, levels, radius
+        self.scaled = _scaled(first)
+        self.maps = [second.float()]
+        for _ in range(levels - 1):
+            self.maps.append(_pooled(self.maps[-1]))
+        self.volumes: dict[int, torch.Tensor] = {}
+        batch, _, h, w = first.shape
+        left = KEPT_BYTES
+        for level in range(levels - 1, -1, -1):
+            rows, columns = self.maps[level].shape[-2:]
+            left -= 4 * batch * h * w * rows * columns
+            if left < 0:
+                break
+            self.volumes[level] = _products(self.scaled, self.maps[level]).view(batch, h * w, rows, columns)
+
+    def turned(self) -> OnDemand:
+        return OnDemand(self.second, self.first, self.levels, self.radius)
+
+    def __call__(self, there: torch.Tensor) -> torch.Tensor:
         found = []
-        for level, volume in enumerate(self.pyramid):
-            if not volume.numel():
-                found.append(there.new_zeros(batch, side * side, h, w))
-                continue
-            grid = sampling_grid(centre / 2**level + delta, volume.shape[-1], volume.shape[-2])
-            values = F.grid_sample(volume, grid, align_corners=False)
-            found.append(values.view(batch, h, w, side * side).permute(0, 3, 1, 2))
-        return torch.cat(found, 1).contiguous()
+        for level in range(self.levels):
+            if level in self.volumes:
+                found.append(_map(look_up(self.volumes[level], _places(there, level), self.radius), there))
+            else:
+                found.append(self._by_tiles(there / 2**level, self.maps[level]))
+        return torch.cat(found, 1)
+
+    def _by_tiles(self, there: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        """Look up one level around `there` [B, 2, h, w], in pixels of that level."""
+        ends = torch.stack([-F.max_pool2d(-there, TILE, ceil_mode=True), F.max_pool2d(there, TILE, ceil_mode=True)], 1)
+        boxes = ends.nan_to_num(0.0).clamp(-1e6, 1e6).cpu()
+        batches = []
+        for number, box in enumerate(boxes):
+            rows = []
+            for i in range(box.shape[2]):
+                parts = []
+                for j in range(box.shape[3]):
+                    tile = (slice(i * TILE, (i + 1) * TILE), slice(j * TILE, (j + 1) * TILE))
+                    parts.append(
+                        self._tile(
+                            self.scaled[number][:, *tile], there[number][:, *tile], second[number], box[:, :, i, j]
+                        )
+                    )
+                rows.append(torch.cat(parts, 2))
+            batches.append(torch.cat(rows, 1))
+        return torch.stack(batches)
+
+    def _tile(self, first: torch.Tensor, there: torch.Tensor, second: torch.Tensor, box: torch.Tensor) -> torch.Tensor:
+        """Return the products [side^2, rows, columns] of a tile; `box` is the least and largest place (x, y) in it."""
+        height, width = second.shape[-2:]
+        (left, top), (right, bottom) = box.tolist()
+        r = self.radius
+        x0, x1 = max(0, math.floor(left) - r), min(width, math.floor(right) + r + 2)
+        y0, y1 = max(0, math.floor(top) - r), min(height, math.floor(bottom) + r + 2)
+        if x1 <= x0 or y1 <= y0:
+            return there.new_zeros((2 * r + 1) ** 2, *there.shape[1:])
+        if (x1 - x0) * (y1 - y0) > WINDOW and max(there.shape[1:]) > LEAST_TILE:
+            return torch.cat(
+                [torch.cat([self._part(first, there, second, s) for s in row], 2) for row in _quarters(there)], 1
+            )
+        seen = second[:, y0:y1, x0:x1]
+        places = there - there.new_tensor([x0, y0])[:, None, None]
+        if torch.is_grad_enabled() and (first.requires_grad or second.requires_grad):
+            found = checkpoint(_look_in, first, seen, places, r, use_reentrant=False)
+            assert isinstance(found, torch.Tensor)
+            return found
+        return _look_in(first, seen, places, r)
+
+    def _part(
+        self, first: torch.Tensor, there: torch.Tensor, second: torch.Tensor, part: tuple[slice, slice]
+    ) -> torch.Tensor:
+        inner = there[:, *part]
+        box = torch.stack([inner.amin((1, 2)), inner.amax((1, 2))]).nan_to_num(0.0).clamp(-1e6, 1e6)
+        return self._tile(first[:, *part], inner, second, box)
+
+
+def _quarters(tile: torch.Tensor) -> Iterator[list[tuple[slice, slice]]]:
+    """Yield the two or one rows of parts that a tile [2, rows, columns] is cut into."""
+    rows, columns = tile.shape[1:]
+    across = [slice(0, (columns + 1) // 2), slice((columns + 1) // 2, columns)] if columns > 1 else [slice(0, 1)]
+    down = [slice(0, (rows + 1) // 2), slice((rows + 1) // 2, rows)] if rows > 1 else [slice(0, 1)]
+    for vertical in down:
+        yield [(vertical, horizontal) for horizontal in across]
+
+
+def _look_in(first: torch.Tensor, second: torch.Tensor, there: torch.Tensor, radius: int) -> torch.Tensor:
+    """Return the lookup [side^2, rows, columns] of a tile `first` [D, rows, columns] in a part of the second map."""
+    products = _products(first[None], second[None]).view(1, -1, *second.shape[-2:])
+    return _map(look_up(products, _places(there[None], 0), radius), there[None])[0]
+
+
+def look_up(volume: torch.Tensor, centre: torch.Tensor, radius: int) -> torch.Tensor:
+    """Read the (2 radius + 1)^2 places around each centre; bilinear, zero outside.
+
+    Parameters
+    ----------
+    volume : [B, N, h, w]: for each of N pixels a map.
+    centre : [B * N, 1, 1, 2]: (x, y) in pixels of the maps.
+
+    Returns
+    -------
+    [B * N, side, side]; the first index moves x, the second y: what the published weights expect.
+    """
+    side = 2 * radius + 1
+    maps = volume.flatten(0, 1)[:, None]
+    if not maps.numel():
+        return centre.new_zeros(len(centre), side, side)
+    offset = torch.arange(-radius, radius + 1, device=centre.device, dtype=torch.float32)
+    delta = torch.stack(torch.meshgrid(offset, offset, indexing="ij"), -1)
+    grid = sampling_grid(centre + delta, maps.shape[-1], maps.shape[-2])
+    return F.grid_sample(maps, grid, align_corners=False)[:, 0]
 
 
 def sampling_grid(places: torch.Tensor, width: int, height: int) -> torch.Tensor:
@@ -86,109 +193,26 @@ def sampling_grid(places: torch.Tensor, width: int, height: int) -> torch.Tensor
     return (2 * places + 1) / size - 1
 
 
-class OnDemand:
-    """No volume: the products are made anew at every lookup, for as many pixels at a time as fit into `CHUNK_BYTES`."""
-
-    def __init__(self, first: torch.Tensor, second: torch.Tensor, levels: int, radius: int) -> None:
-        """`first`, `second`: features, float32 [B, D, h, w] of equal shape."""
-        self.first, self.second, self.levels, self.radius = first.float(), second.float(), levels, radius
-        self.pixels = first.float().permute(0, 2, 3, 1).flatten(0, 2) / math.sqrt(first.shape[1])
-        margin = 2 * radius + 2
-        self.tables: list[torch.Tensor | None] = []
-        level = self.second
-        for number in range(levels):
-            if number:
-                if min(level.shape[-2:]) < 2:
-                    self.tables.append(None)
-                    continue
-                level = F.avg_pool2d(level, 2)
-            self.tables.append(F.pad(level, (margin,) * 4).permute(0, 2, 3, 1).contiguous())
-
-    def turned(self) -> OnDemand:
-        return OnDemand(self.second, self.first, self.levels, self.radius)
-
-    def __call__(self, there: torch.Tensor) -> torch.Tensor:
-        batch, _, h, w = there.shape
-        side = 2 * self.radius + 1
-        centre = there.permute(0, 2, 3, 1).reshape(-1, 2)
-        found = []
-        for level, table in enumerate(self.tables):
-            if table is None:
-                found.append(there.new_zeros(batch, side * side, h, w))
-                continue
-            values = _Look.apply(self.pixels, table, centre / 2**level, self.radius)
-            found.append(values.view(batch, h, w, side * side).permute(0, 3, 1, 2))
-        return torch.cat(found, 1)
+def _scaled(features: torch.Tensor) -> torch.Tensor:
+    return features.float() / math.sqrt(features.shape[1])
 
 
-class _Look(torch.autograd.Function):
-    """Scalar products of each pixel's features with those around a place; gathered again, not kept, for the gradient."""
-
-    @staticmethod
-    def forward(
-        context: Any, pixels: torch.Tensor, table: torch.Tensor, centre: torch.Tensor, radius: int
-    ) -> torch.Tensor:
-        """`pixels` [N, D]; `table` [B, H + 2m, W + 2m, D] with a margin m of zeros; `centre` [N, 2]; gives [N, side^2]."""
-        context.save_for_backward(pixels, table, centre)
-        context.radius = radius
-        side = 2 * radius + 1
-        result = pixels.new_empty(len(pixels), side * side)
-        for part in _parts(pixels, radius):
-            corner, share = _corners(centre[part], table, radius, part, len(pixels))
-            around = _gather(table, corner, radius)
-            product = torch.bmm(around, pixels[part, :, None]).view(-1, side + 1, side + 1)
-            fx, fy = share[:, 0, None, None], share[:, 1, None, None]
-            columns = product[..., :-1] * (1 - fx) + product[..., 1:] * fx
-            values = columns[:, :-1] * (1 - fy) + columns[:, 1:] * fy
-            result[part] = values.transpose(1, 2).flatten(1)
-        return result
-
-    @staticmethod
-    def backward(context: Any, *gradients: torch.Tensor) -> tuple[Any, ...]:
-        pixels, table, centre = context.saved_tensors
-        radius, side = context.radius, 2 * context.radius + 1
-        to_pixels, to_table = torch.empty_like(pixels), torch.zeros_like(table)
-        flat = to_table.view(-1, table.shape[-1])
-        steps = torch.arange(side + 1, device=table.device)
-        for part in _parts(pixels, radius):
-            corner, share = _corners(centre[part], table, radius, part, len(pixels))
-            fx, fy = share[:, 0, None, None], share[:, 1, None, None]
-            given = gradients[0][part].view(-1, side, side).transpose(1, 2)
-            rows = F.pad(given * (1 - fy), (0, 0, 0, 1)) + F.pad(given * fy, (0, 0, 1, 0))
-            weight = (F.pad(rows * (1 - fx), (0, 1)) + F.pad(rows * fx, (1, 0))).flatten(1)
-            to_pixels[part] = torch.bmm(weight[:, None], _gather(table, corner, radius))[:, 0]
-            b, y, x = (value[:, None, None] for value in corner.unbind(1))
-            index = (b * table.shape[1] + y + steps[:, None]) * table.shape[2] + x + steps
-            flat.index_add_(0, index.flatten(), (weight[..., None] * pixels[part, None]).flatten(0, 1))
-        return to_pixels, to_table, None, None
+def _products(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Return all scalar products [B, N, M] of two maps [B, D, ...], in float32 whatever the precision of the training."""
+    with torch.autocast(first.device.type, enabled=False):
+        return first.flatten(2).transpose(1, 2) @ second.flatten(2)
 
 
-def _parts(pixels: torch.Tensor, radius: int) -> list[slice]:
-    count = max(1, CHUNK_BYTES // (4 * pixels.shape[1] * (2 * radius + 2) ** 2))
-    return [slice(start, start + count) for start in range(0, len(pixels), count)]
+def _pooled(maps: torch.Tensor) -> torch.Tensor:
+    """Halve the last two sides; an odd last row or column is dropped, and where nothing is left the maps are empty."""
+    return F.avg_pool2d(maps, 2) if min(maps.shape[-2:]) > 1 else maps[..., :0, :0]
 
 
-def _corners(
-    centre: torch.Tensor, table: torch.Tensor, radius: int, part: slice, total: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (image, row, column) of the first of the (2 radius + 2)^2 neighbours in `table`, and the fraction (x, y)."""
-    margin = 2 * radius + 2
-    centre = centre.nan_to_num(nan=-1e6, posinf=1e6, neginf=-1e6)
-    whole = centre.floor()
-    place = whole.long() - radius + margin
-    x = place[:, 0].clamp(0, table.shape[2] - margin)  # beyond the margin everything is zero
-    y = place[:, 1].clamp(0, table.shape[1] - margin)
-    number = torch.arange(part.start, part.start + len(centre), device=centre.device)
-    return torch.stack([number // (total // table.shape[0]), y, x], 1), centre - whole
+def _places(there: torch.Tensor, level: int) -> torch.Tensor:
+    return there.permute(0, 2, 3, 1).reshape(-1, 1, 1, 2) / 2**level
 
 
-def _gather(table: torch.Tensor, corner: torch.Tensor, radius: int) -> torch.Tensor:
-    """Return the features [n, (2 radius + 2)^2, D] at and right below of each corner; rows are copied whole."""
-    side = 2 * radius + 2
-    batch, height, width, channels = table.shape
-    runs = table.as_strided(
-        (batch, height, width - side + 1, side * channels), (height * width * channels, width * channels, channels, 1)
-    )
-    b, y, x = corner.unbind(1)
-    rows = runs[b[:, None], y[:, None] + torch.arange(side, device=table.device), x[:, None]]
-    return rows.view(len(corner), side * side, channels)
+def _map(values: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+    """Turn [B * h * w, side, side] into [B, side^2, h, w]."""
+    batch, _, h, w = there.shape
+    return values.reshape(batch, h, w, -1).permute(0, 3, 1, 2)
