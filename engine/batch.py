@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from .errors import Cancelled, Ended, OpsinError, RunError
-from .files import is_full, replacing, write_json, write_text
+from .files import from_json, is_full, replacing, write_json, write_text
 from .jobs import Only
 from .method import Method
 from .runs import CHECKPOINT, Run, plain, read_record
@@ -49,7 +49,7 @@ def read_states(folder: Path) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted((folder / ITEMS).glob("*.json")):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = from_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue  # as good as not done
         if isinstance(record, dict) and isinstance(record.get("state"), str):

@@ -118,6 +118,36 @@ def name_run(folder: Path, name: str) -> None:
         raise RunError(f"The name of the run cannot be kept in {folder}: {reason(error)}.") from None
 
 
+_NUMBER = (int, float)
+_MOST = 1e11  # no count, and no time before the year 5000, is beyond it
+_FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "state": {"state": str},
+    "plan": {"steps": list},
+    "phase": {"name": str},
+    "progress": {"done": _NUMBER, "total": _NUMBER, "what": str},
+    "metrics": {"values": dict, "step": (*_NUMBER, type(None))},
+    "message": {"text": str, "level": str},
+    "preview": {"name": str},
+    "item": {"done": _NUMBER},
+    "checkpoint": {"path": str},
+}
+"""What a `Job` builds on in each kind of event."""
+
+
+def _sound(event: object) -> bool:
+    """Whether a line of an event file is an event as a run writes it; others are left out, like a line cut short."""
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        return False
+    name = event["event"]
+    for field, kind in {"time": _NUMBER, **_FIELDS.get(name, {})}.items():
+        value = event.get(field, ...)
+        if not isinstance(value, kind) or (isinstance(value, _NUMBER) and not abs(value) < _MOST):
+            return False
+    if name == "plan" and not all(isinstance(step, str) for step in event["steps"]):
+        return False
+    return isinstance(event.get("info", {}), dict) and (name != "done" or "value" in event)
+
+
 class EventFile:
     """The ``events.jsonl`` of a run, read in parts as it grows."""
 
@@ -141,7 +171,7 @@ class EventFile:
                 event = from_json(line)
             except ValueError:
                 continue
-            if isinstance(event, dict) and "event" in event:
+            if _sound(event):
                 events.append(event)
         return events
 

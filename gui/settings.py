@@ -6,7 +6,6 @@ The file lies in the user's configuration folder; the environment variable OPSIN
 from __future__ import annotations
 
 import getpass
-import json
 import os
 from pathlib import Path
 from typing import Literal
@@ -14,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..engine.errors import OpsinError
-from ..engine.files import write_json
+from ..engine.files import from_json, write_json
 from ..engine.recent import config_folder
 
 __all__ = ["AppSettings", "config_folder", "documents_folder"]
@@ -64,7 +63,7 @@ class AppSettings(BaseModel):
     def load(cls) -> AppSettings:
         """Read the settings; a missing or damaged file gives the defaults."""
         try:
-            return cls(**json.loads((config_folder() / "settings.json").read_text(encoding="utf-8")))
+            return cls(**from_json((config_folder() / "settings.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, ValidationError):
             return cls()
 

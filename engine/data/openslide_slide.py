@@ -59,7 +59,7 @@ class OpenSlideSlide(Slide):
         except openslide.OpenSlideUnsupportedFormatError:
             reasons.append("OpenSlide does not know the format")
         except openslide.OpenSlideError as error:
-            reasons.append(f"OpenSlide: {error}")
+            reasons.append(f"OpenSlide: {(str(error).splitlines() or [''])[0][:200]}")
         return None
 
     def _set_scale(self, properties: Mapping[str, str]) -> None:
@@ -87,7 +87,7 @@ class OpenSlideSlide(Slide):
             self._renew(handle)
             raise SlideError(
                 f"{self.path.name}: the tile at x {corner[0]}, y {corner[1]} (level {level}, {width} x {height} px) cannot be "
-                f"read: {error}. Copy the slide again if this happens often."
+                f"read: {(str(error).splitlines() or [''])[0][:200]}. Copy the slide again if this happens often."
             ) from error
         return on_white(rgba)
 

@@ -109,7 +109,12 @@ class Mark:
         try:
             points = tuple((float(x), float(y)) for x, y in values["points"])
             holes = tuple(tuple((float(x), float(y)) for x, y in ring) for ring in values.get("holes", ()))
-            return checked(cls(**{**values, "points": points, "holes": holes}))
+            if not all(isinstance(values.get(name, ""), str) for name in ("kind", "id", "note", "author")):
+                raise TypeError("one of its texts is none")
+            if not isinstance(values.get("label"), int | None):
+                raise TypeError("its class is no label")
+            when = float(values.get("time", 0.0))
+            return checked(cls(**{**values, "points": points, "holes": holes, "time": when}))
         except (KeyError, TypeError, LabelError) as error:
             raise ValueError(f"a mark: {error}") from None
 
