@@ -22,6 +22,7 @@ from ..widgets.slide.view import SlideView
 from ..widgets.slidebar import SlideBar
 from ..widgets.workspace import WorkspacePanel
 from .letters import Letters
+from .readers import Readers
 
 if TYPE_CHECKING:
     from ..engine.workspace import Item, Workspace
@@ -86,6 +87,7 @@ class Room(QObject):
         self.annotations = AnnotationsPanel(self.model)
         self.annotations.failed.connect(window.messages.failed)
         window.keys.show_on(self.annotations)
+        self.readers = Readers(window, self)
         self.annotations.toolbox.options.region_edit.connect(window.commands.regions.edit)
         self._panels: dict[str, Any] = {"annotate": self.annotations}
         self.tabs = PanelTabs()
@@ -223,6 +225,7 @@ class Room(QObject):
             self.window.messages.info("A training that was left running goes on; it is shown under Runs.")
         if workspace is None:
             self.window.banners.leave()
+        self.readers.set_workspace(workspace)
         self.slides.set_workspace(workspace)
         self.window.commands.slides.set_workspace(workspace)
         for function in self._each("set_workspace"):
