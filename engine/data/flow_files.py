@@ -136,7 +136,7 @@ def _write_pfm(path: Path, flow: np.ndarray) -> bytes:
 def _read_kitti(path: Path, content: bytes) -> np.ndarray:
     import cv2
 
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
     if image is None:
         raise FlowError(f"{path.name} is damaged: it cannot be read as a picture.")
     if image.dtype != np.uint16 or image.ndim != 3 or image.shape[2] != 3:
