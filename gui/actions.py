@@ -189,7 +189,7 @@ def _annotate() -> list[Action]:
         Action(f"label.{name or 'unknown'}", text, f"{m}/Slide label", "set_slide_label", name or "", keys=(key,),
                needs="slide", check="label", help="What is known of the slide as a whole.")
         for name, text, key in (("positive", "Positive", "Shift+P"), ("negative", "Negative", "Shift+N"),
-                                (None, "Unknown", "Shift+U"))
+                                (None, "No label", "Shift+U"))
     ]  # fmt: skip
     reviews = [
         Action(f"review.{name}", text, f"{m}/Review", "slides.set_review", name, keys=keys, needs="slide", check="review",

@@ -218,7 +218,8 @@ class SettingRow:
         self.editor.field.setAccessibleDescription(help_text)
         row = grid.rowCount()
         grid.addWidget(self.name_box, row, 0, Qt.AlignmentFlag.AlignVCenter)
-        grid.addWidget(self.editor, row, 1)
+        wide = isinstance(self.editor, ChoiceEditor) and not self.unit.text()  # words need the room
+        grid.addWidget(self.editor, row, 1, 1, 2 if wide else 1)
         grid.addWidget(self.unit, row, 2, Qt.AlignmentFlag.AlignVCenter)
         grid.addWidget(self.error, row + 1, 1, 1, 2)
         self.shown = True

@@ -75,6 +75,11 @@ def color_places(names: Iterable[str]) -> dict[str, int]:
 Curve = tuple[Sequence[float], Sequence[float]]
 
 
+def same_curve(one: tuple[Sequence[float], Sequence[float]], other: tuple[Sequence[float], Sequence[float]]) -> bool:
+    """Whether two curves cover each other."""
+    return list(one[0]) == list(other[0]) and list(one[1]) == list(other[1])
+
+
 def thin_curve(x: Sequence[float], y: Sequence[float], limit: int = MAX_POINTS) -> Curve:
     """Return at most `limit` points of a curve: of each stretch the lowest and the highest, in order."""
     xs, ys = np.asarray(x, float), np.asarray(y, float)
@@ -150,7 +155,11 @@ class CurvePlot(QWidget):
             shade = shades[places[name]]
             if name not in self._items:
                 self._items[name] = self._plot.plot(antialias=True)
-            self._items[name].setPen(self._pen(shade))
+            covered = any(
+                same_curve(curve, (x, y)) for other, curve in self._data.items() if places[other] < places[name]
+            )
+            self._items[name].setPen(self._pen(shade, dashed=covered))
+            self._items[name].setZValue(places[name])
             if self._drawn.get(name) != len(x):
                 symbol = "o" if self._points or len(x) == 1 else None
                 self._items[name].setData(
@@ -177,8 +186,8 @@ class CurvePlot(QWidget):
         self.layout().addWidget(self._plot, 1)
         self._recolor()
 
-    def _pen(self, shade: str) -> Any:
-        return plot_loader().module.mkPen(shade, width=1.6)
+    def _pen(self, shade: str, dashed: bool = False) -> Any:
+        return plot_loader().module.mkPen(shade, width=1.6, **({"dash": [4, 4]} if dashed else {}))
 
     def _recolor(self) -> None:
         self.setFixedHeight(px(164))

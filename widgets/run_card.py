@@ -114,7 +114,9 @@ class RunCard(QFrame):
         layout.addWidget(self.bar)
         self.facts = MutedLabel(wrap=True)
         layout.addWidget(self.facts)
-        self.about_labels = MutedLabel("What is painted or labelled now enters with the next round.", wrap=True)
+        self.about_labels = MutedLabel(
+            "Labels changed now enter with the next round; those of the last round, with the next training.", wrap=True
+        )
         self.about_labels.hide()
         layout.addWidget(self.about_labels)
         self.error = ErrorLabel()

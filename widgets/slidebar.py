@@ -243,5 +243,5 @@ def _combo(name: str, tip: str, texts: dict[Any, str]) -> QComboBox:
     box.setAccessibleName(name)
     box.setToolTip(f"{name}\n{tip}")
     for value in sorted(texts, key=lambda v: v is not None):
-        box.addItem("No label" if value is None and name == "Slide label" else texts[value], value)
+        box.addItem(texts[value], value)
     return box

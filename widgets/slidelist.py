@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..engine.workspace import Item
 
 ID, ENTRY, HEADER = (Qt.ItemDataRole.UserRole + number for number in range(3))
-LABEL_TEXT = {"positive": "Positive", "negative": "Negative", None: "Unknown"}
+LABEL_TEXT = {"positive": "Positive", "negative": "Negative", None: "No label"}
 SPLIT_TEXT = {"train": "Training", "val": "Validation", "test": "Test", None: "No split"}
 REVIEW_TEXT = {"to do": "To do", "marked": "Marked", "reviewed": "Reviewed"}
 THUMBNAIL = 56

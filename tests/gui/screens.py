@@ -25,7 +25,7 @@ SIZES = ((1280, 720), (2560, 1440))
 THEMES = ("light", "dark")
 RUN = "2026-11-25_120000_hybrid_wsi"
 DIALOGS = {
-    "export": "file.export", "report": "train.report", "results": "train.export",
+    "export": "file.export", "report": "train.report", "take-along": "train.export",
     "settings": "file.settings", "shortcuts": "help.keys", "restore": "file.restore", "guide": "help.guide",
 }  # fmt: skip
 LEAST = 4.5  # contrast of text
@@ -69,21 +69,32 @@ def wait(ready: Callable[[], bool], seconds: float = 10.0) -> None:
         QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 20)
 
 
+def rest(widget: QWidget) -> None:
+    """Wait until a widget looks the same several times in a row: layouts and lists have come to rest."""
+    seen: list[Any] = []
+
+    def same() -> bool:
+        seen.append(widget.grab().toImage())
+        return len(seen) > 5 and all(picture == seen[-1] for picture in seen[-5:])
+
+    wait(same, 20.0)
+
+
 def scenes(window: Any) -> Iterator[tuple[str, QWidget]]:
     """Bring each panel and each dialog to the front; yield its name and the widget to take."""
     from opsin.gui.room import TABS
 
     for tab in TABS:
         window.room.show_tab(tab)
-        QApplication.processEvents()
         window.room.view.wait_painted()
+        rest(window)
         yield tab, window
     for name, action in DIALOGS.items():
         before = set(window._dialogs)
         window.book[action].trigger()
         wait(lambda before=before: bool(set(window._dialogs) - before))
         (dialog,) = set(window._dialogs) - before
-        QApplication.processEvents()
+        rest(dialog)
         yield name, dialog
         dialog.close()
         QApplication.processEvents()

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QApplication, QInputDialog
 
 from opsin.engine.jobs import Job, JobSpec
 from opsin.widgets.confirm import Question
-from opsin.widgets.plots import CurvePlot, color_places, thin_curve
+from opsin.widgets.plots import CurvePlot, color_places, same_curve, thin_curve
 from opsin.widgets.run_card import PATIENCE, RunCard, duration, same_steps, split_curves
 from opsin.widgets.run_rows import difference_html, key_metric
 from opsin.widgets.runs import RunPanel
@@ -493,3 +493,19 @@ def test_the_key_metric_is_the_one_that_says_most():
     assert key_metric({"loss": 0.2, "val/auc": 0.91}) == "AUC 0.91"
     assert key_metric({"stage 2 loss, round 1": 0.3214}) == "loss 0.321"
     assert key_metric({"name": "x"}) == ""
+
+
+def test_a_curve_that_covers_another_is_dashed(qapp, qtbot):
+    plot = CurvePlot("Loss")
+    qtbot.addWidget(plot)
+    plot.show()
+    from qtpy.QtCore import Qt
+
+    steps = [0, 1, 2]
+    plot.set_curves({"train": (steps, [3.0, 2.0, 1.0]), "val": (steps, [3.0, 2.0, 1.0])})
+    qtbot.waitUntil(lambda: len(plot._items) == 2)
+    dashed = [item.opts["pen"].style() != Qt.PenStyle.SolidLine for item in plot._items.values()]
+    assert sorted(dashed) == [False, True]
+    plot.set_curves({"train": (steps, [3.0, 2.0, 1.0]), "val": (steps, [3.0, 2.0, 2.0])})
+    assert all(item.opts["pen"].style() == Qt.PenStyle.SolidLine for item in plot._items.values())
+    assert not same_curve((steps, [1.0]), (steps, [2.0]))
