@@ -61,7 +61,7 @@ def export_results(
     run : name under which scores and heat maps are kept.
     kinds : keys of `KINDS`.
     ids : slides whose heat maps and outlines are written; None: all that have one. Report and table have all slides.
-    names : call files and slides by the slides' names; otherwise by numbers, in the order of their scores.
+    names : call files and slides by the slides' names; otherwise by numbers (see `report.slide_numbers`).
 
     Raises
     ------
@@ -83,9 +83,7 @@ def export_results(
         elif kind == "report":
             yield done, total, KINDS[kind]
             page = result.folder / "report.html"
-            write_report(
-                workspace, run, page, threshold=report.threshold, map_threshold=map_threshold, names=names
-            )
+            write_report(workspace, run, page, threshold=report.threshold, map_threshold=map_threshold, names=names)
             result.written, done = result.written + 1, done + 1
         else:
             for id, path in heats.items():

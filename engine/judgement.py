@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any
@@ -173,6 +173,14 @@ def unscored_sentence(rows: list[ScoreRow], split: str = "") -> str:
     names = ", ".join(f"{row.name} ({row.source})" for row in found[:NAMED])
     more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
     return f"Not judged, without a score: {names}{more}."
+
+
+def score_digits(rows: Iterable[ScoreRow]) -> int:
+    """Return with how many digits scores are written: three, or as many (six at most) as it takes to tell them apart."""
+    scores = {row.score for row in rows if row.score is not None}
+    return (
+        next((n for n in range(3, 6) if len({round(score, n) for score in scores}) == len(scores)), 6) if scores else 3
+    )
 
 
 def first_threshold(rows: list[ScoreRow]) -> tuple[float, str]:

@@ -5,6 +5,9 @@ Slides go in by number unless their names are asked for; no path, no label image
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +22,8 @@ from .report_pictures import slide_pictures
 if TYPE_CHECKING:
     from .workspace import Workspace
 
+NUMBERS = "numbers of slides"
+KEY = "slide_numbers.csv"
 PICTURES = 12
 SIZE = 420
 """Longest side of a picture, px."""
@@ -43,7 +48,7 @@ def write_report(
     run : name under which scores and heat maps are kept (the run folder's).
     split : "test", "val", "train" or "" (all); None: the one that says most about unseen slides.
     threshold : of slide scores; None: the one chosen in the window, else the one that finds every positive validation slide.
-    names : call slides by their names; otherwise by numbers, in the order of their scores.
+    names : call slides by their names; otherwise by numbers, whose key stays in the workspace (`slide_numbers`).
     pictures : how many slides are shown, at most.
     progress : told (done, total) for each picture.
 
@@ -52,6 +57,8 @@ def write_report(
     RunError : the run has scored no slide.
     OpsinError : `target` cannot be written.
     """
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise OpsinError(f"A threshold of slide scores lies between 0 and 1, not at {threshold:g}.")
     if target.suffix.lower() not in (".html", ".htm"):
         raise OpsinError(f"{target.name}: a report is a page; choose a name that ends in .html.")
     report = collect(workspace, run, split=split, threshold=threshold, map_threshold=map_threshold, names=names)
@@ -102,7 +109,7 @@ def collect(
         else:
             threshold, source = first_threshold(rows)
     order = sorted(rows, key=ScoreRow.order, reverse=True)
-    numbers = {row.item: row.name if names else f"Slide {place}" for place, row in enumerate(order, 1)}
+    numbers = {row.item: row.name for row in order} if names else slide_numbers(workspace)
     record = next((r for r in workspace.runs() if Path(r["folder"]).name == run), {})
     return Report(
         title=f"Opsin report: {_title(workspace.folder) if names else 'slide scores'}",
@@ -114,7 +121,39 @@ def collect(
         numbers=numbers,
         named=names,
         map_threshold=map_threshold,
+        trained=trained_on(Path(record["folder"])) if "folder" in record else frozenset(),
     )
+
+
+def slide_numbers(workspace: Workspace) -> dict[str, str]:
+    """Return how slides are called where names stay out: "Slide 7", by id. A slide keeps its number as long as it is there.
+
+    The key to the numbers stays in the workspace, as ``slide_numbers.csv``.
+    """
+    items = workspace.items()
+    known: dict[str, int] = workspace.setting(NUMBERS, {})
+    fresh = [item for item in items if item.id not in known]
+    if fresh:
+        known |= {item.id: n for n, item in enumerate(fresh, 1 + max(known.values(), default=0))}
+        workspace.set_setting(NUMBERS, known)
+    key = io.StringIO(newline="")
+    rows = csv.writer(key, lineterminator="\n")
+    rows.writerow(("number", "slide", "id"))
+    rows.writerows(sorted((known[item.id], item.name, item.id) for item in items))
+    write_text(workspace.folder / KEY, "\ufeff" + key.getvalue())
+    return {item.id: f"Slide {known[item.id]}" for item in items}
+
+
+def trained_on(run: Path) -> frozenset[str]:
+    """Return the ids of the slides that a run was trained on, as its frozen snapshots have them."""
+    found = set()
+    for path in (run / "snapshots").glob("round_*.json"):
+        try:
+            samples = json.loads(path.read_text(encoding="utf-8"))["samples"]
+            found |= {str(sample["id"]) for sample in samples if sample.get("split") in ("train", None)}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # a run of another kind, or a damaged one: nothing is known
+    return frozenset(found)
 
 
 def _title(folder: Path) -> str:

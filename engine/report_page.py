@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .errors import OpsinError
-from .judgement import SPLITS, Judgement, ScoreRow, honest_sentence, judge, rounded_down, share
+from .judgement import SPLITS, Judgement, ScoreRow, honest_sentence, judge, rounded_down, score_digits, share
 from .method import get_method
 from .metrics.roc import wilson
 from .report_pictures import data_uri, roc_svg
@@ -50,6 +50,7 @@ class Report:
     split : the slides that are judged, see `judgement.SPLITS`.
     threshold : slides from here on are called positive; `source` says what it rests on.
     numbers : slide id -> how the page calls it.
+    trained : ids of the slides that the network was trained on.
     pictures : (slide id, why it is shown, slide, slide under its heat map).
     """
 
@@ -62,6 +63,7 @@ class Report:
     numbers: dict[str, str]
     named: bool
     map_threshold: float = 0.5
+    trained: frozenset[str] = frozenset()
     pictures: list[tuple[str, str, np.ndarray, np.ndarray | None]] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
 
@@ -109,6 +111,13 @@ class Report:
             parts.append(
                 '<p class="notice">All slides are judged together, those of training among them: the figures say little '
                 "about other slides.</p>"
+            )
+        learnt = [self.numbers[row.item] for row in judged.rows if row.item in self.trained]
+        if learnt and self.split not in ("train", ""):
+            named = ", ".join(learnt[:6]) + (f" and {len(learnt) - 6} more" if len(learnt) > 6 else "")
+            parts.append(
+                f'<p class="notice">{len(learnt)} of these slides took part in the training of this network, although their split '
+                f"is another one now: {text(named)}. The figures are too good.</p>"
             )
         labels, scores = judged.labels, judged.scores
         words, marks = [], {}
@@ -187,13 +196,14 @@ class Report:
     def _slides(self) -> list[str]:
         head = ("slide", "score", "called", "label", "verdict", "split", "positive area, mm²", "scored by")
         rows = []
+        digits = score_digits(self.rows)
         for row in sorted(self.rows, key=ScoreRow.order, reverse=True):
             if row.score is None:
                 continue
             verdict = row.verdict(self.threshold)
             rows.append(
                 (
-                    self.numbers[row.item], f"{row.score:.3f}", "positive" if row.score >= self.threshold else "negative",
+                    self.numbers[row.item], f"{row.score:.{digits}f}", "positive" if row.score >= self.threshold else "negative",
                     row.label or "", Wrong(verdict) if verdict == "wrong" else verdict, row.split or "",
                     "" if row.area is None else f"{row.area:.2f}", row.source,
                 )
@@ -227,7 +237,7 @@ class Report:
             row, name = rows[id], self.numbers[id]
             images = [(plain, f"{name}")] + ([(over, f"{name} under its heat map")] if over is not None else [])
             tags = "".join(f'<img src="{data_uri(image)}" alt="{text(words)}">' for image, words in images)
-            score = "" if row.score is None else f", score {row.score:.3f}"
+            score = "" if row.score is None else f", score {row.score:.{score_digits(self.rows)}f}"
             parts.append(
                 f"<figure><div>{tags}</div><figcaption><b>{text(name)}</b>{score}, "
                 f"{text(row.label or 'without a label')}: {text(why)}</figcaption></figure>"
@@ -266,7 +276,8 @@ class Report:
             *((k, _short(v)) for k, v in (record.get("metrics") or {}).items() if isinstance(v, int | float)),
         ]
         if "mpp" in recipe:
-            reads = f"{recipe['mpp']:g} µm per pixel (0: level 0 as it is), tiles of {recipe.get('tile')} px, RGB / 255"
+            size = f"{recipe['mpp']:g} µm per pixel" if recipe["mpp"] else "full resolution"
+            reads = f"{size}, tiles of {recipe.get('tile')} px, RGB / 255"
             rows.insert(1, ("Reads", reads))
         parts.append(table(("", ""), [row for row in rows if row[1] not in ("", None)]))
         changed = [

@@ -43,7 +43,7 @@ class NamesChoice(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.GAP)
-        self.by_number = QRadioButton("By &number: no file name leaves the workspace")
+        self.by_number = QRadioButton("By &number: no file name leaves the workspace, the key stays in it")
         self.by_name = QRadioButton("By na&me, as in the slide list")
         group = QButtonGroup(self)
         for button in (self.by_number, self.by_name):

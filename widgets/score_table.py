@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ..engine.judgement import ScoreRow
+from ..engine.judgement import ScoreRow, score_digits
 from .slidelist import SPLIT_TEXT
 from .tables import RowsModel
 from .theme import colors, px, text_scale, theme_changed
@@ -34,6 +34,11 @@ class ScoreModel(RowsModel):
     columns = COLUMNS
     rows: list[ScoreRow]
     threshold = 0.5
+    digits = 3
+
+    def set_rows(self, rows: list[ScoreRow]) -> None:
+        self.digits = score_digits(rows)
+        super().set_rows(rows)
 
     def set_threshold(self, threshold: float) -> None:
         self.threshold = threshold
@@ -60,7 +65,7 @@ class ScoreModel(RowsModel):
         if column == "Score":
             if row.state in STATE_WORDS:
                 return STATE_WORDS[row.state]
-            return f"{row.score:.3f}" if row.score is not None else "n/a" if row.source else ""
+            return f"{row.score:.{self.digits}f}" if row.score is not None else "n/a" if row.source else ""
         if column == "Verdict":
             return row.verdict(self.threshold)
         return {

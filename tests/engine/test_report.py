@@ -9,6 +9,7 @@ from PIL import Image
 from opsin.engine.cli import main
 from opsin.engine.errors import OpsinError, RunError
 from opsin.engine.files import write_json
+from opsin.engine.judgement import ScoreRow, score_digits
 from opsin.engine.metrics.roc import auc, curve_band, wilson
 from opsin.engine.report import chosen_for_pictures, collect, write_report
 from opsin.engine.report_pictures import slide_pictures
@@ -167,3 +168,46 @@ def test_the_band_holds_the_curve_and_wilson_agrees_with_known_values():
     assert curve_band(np.ones(3, bool), scores[:3]) is None
     assert wilson(0, 0) is None
     assert wilson(8, 10) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)
+
+
+def test_a_slide_keeps_its_number_and_the_key_stays_in_the_workspace(workspace, tmp_path):
+    first, _ = written(workspace, tmp_path)
+    workspace.set_score(workspace.items()[4].id, RUN, {"score": 0.99, "source": "top-K classifier"})
+    gone = workspace.items()[0]
+    workspace.remove([gone.id])
+    Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(tmp_path / "new.png")
+    (new,) = workspace.add([tmp_path / "new.png"])
+    second, _ = written(workspace, tmp_path)
+    assert second.numbers == {k: v for k, v in first.numbers.items() if k != gone.id} | {new.id: "Slide 9"}
+    key = (workspace.folder / "slide_numbers.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert key[0] == "number,slide,id" and key[1].startswith("2,b,") and key[-1].startswith("9,new,")
+
+
+def test_slides_that_were_trained_on_are_named_whatever_their_split_is_now(workspace, tmp_path):
+    items = {item.name: item.id for item in workspace.items()}
+    snapshots = workspace.folder / "runs" / RUN / "snapshots"
+    snapshots.mkdir()
+    samples = [{"id": items["a"], "split": "train"}, {"id": items["b"], "split": "val"}]
+    write_json(snapshots / "round_0.json", {"samples": samples})
+    report, page = written(workspace, tmp_path)
+    assert report.trained == {items["a"]}
+    assert "1 of these slides took part in the training of this network" in page and report.numbers[items["a"]] in page
+    (snapshots / "round_1.json").write_text("{ cut")
+    assert collect(workspace, RUN).trained == {items["a"]}
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), -0.1, 2.0])
+def test_a_threshold_that_is_none_is_refused(workspace, tmp_path, threshold):
+    with pytest.raises(OpsinError, match="between 0 and 1"):
+        write_report(workspace, RUN, tmp_path / "x.html", threshold=threshold)
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_scores_that_lie_close_are_told_apart():
+    def rows(*scores):
+        return [ScoreRow(str(n), "", None, None, score) for n, score in enumerate(scores)]
+
+    assert score_digits(rows(0.1, 0.2, None)) == 3
+    assert score_digits(rows(0.50198, 0.50202)) == 4
+    assert score_digits(rows(0.5, 0.5000000001)) == 6
+    assert score_digits([]) == 3

@@ -104,7 +104,7 @@ def test_everything_goes_into_a_new_folder(scored, tmp_path, monkeypatch, qtbot)
            for end in ("_heat.tif", "_heat.ome.zarr", "_outlines.geojson", "_outlines.xml")]
     )  # fmt: skip
     with (made / "scores.csv").open(newline="") as file:
-        assert [row["slide"] for row in csv.DictReader(file)] == ["Slide 1", "Slide 2", "Slide 3"]
+        assert [row["slide"] for row in csv.DictReader(file)] == ["Slide 3", "Slide 2", "Slide 1"]
     for path in made.rglob("*"):
         if path.is_file():
             data = path.read_bytes()
