@@ -208,6 +208,6 @@ def test_scores_that_lie_close_are_told_apart():
         return [ScoreRow(str(n), "", None, None, score) for n, score in enumerate(scores)]
 
     assert score_digits(rows(0.1, 0.2, None)) == 3
-    assert score_digits(rows(0.50198, 0.50202)) == 4
+    assert score_digits(rows(0.50198, 0.50202)) == 5
     assert score_digits(rows(0.5, 0.5000000001)) == 6
     assert score_digits([]) == 3
