@@ -146,6 +146,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     if (arguments.workspace is None) == (not arguments.inputs) or bool(arguments.inputs) != bool(arguments.output):
         raise UsageError("Name slides with --input and a folder with --output, or a workspace with --workspace.")
     checkpoint = _existing(arguments.checkpoint)
+    _check_regions(getattr(options, "regions", None))
     values = options.model_dump(mode="json")
     what = {"checkpoint": str(checkpoint), "options": values, "only": arguments.only or "all"}
     failed: list[Any] = []
@@ -173,6 +174,16 @@ def _predict(arguments: argparse.Namespace) -> int:
         )
         status = _execute(job, arguments.events, keep)
     return status or int(bool(failed))  # what could be predicted is there, but not everything that was asked for
+
+
+def _check_regions(path: str | None) -> None:
+    """Raise once, and not for each slide, what is wrong with a file of regions of interest."""
+    from .labels.store import LabelStore
+
+    if path and not Path(path).is_file():
+        raise OpsinError(f"The regions of interest cannot be read: {path} is no file.")
+    if path:
+        LabelStore.open(Path(path), readonly=True).close()
 
 
 def _workspace(arguments: argparse.Namespace) -> int:

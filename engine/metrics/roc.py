@@ -26,10 +26,14 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float | None:
 def auc_interval(
     labels: np.ndarray, scores: np.ndarray, resamples: int = 1000, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float] | None:
-    """Return the bootstrap interval of the area: positives and negatives are resampled apart."""
+    """Return the bootstrap interval of the area: positives and negatives are resampled apart.
+
+    None with fewer than two of either kind: drawn from one, all resamples are alike, and the interval would say that the area
+    is certain.
+    """
     labels, scores = _checked(labels, scores)
     positive, negative = scores[labels], scores[~labels]
-    if not len(positive) or not len(negative):
+    if min(len(positive), len(negative)) < 2:
         return None
     rng = np.random.default_rng(seed)
     values = []
@@ -57,11 +61,11 @@ def curve_band(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Return false positive rates [101] and the bootstrap interval of the true positive rate at each: (rates, low, high).
 
-    Positives and negatives are resampled apart, as in `auc_interval`; None without both.
+    Positives and negatives are resampled apart, as in `auc_interval`; None with fewer than two of either.
     """
     labels, scores = _checked(labels, scores)
     positive, negative = scores[labels], scores[~labels]
-    if not len(positive) or not len(negative):
+    if min(len(positive), len(negative)) < 2:
         return None
     rng = np.random.default_rng(seed)
     rates = np.linspace(0.0, 1.0, 101)

@@ -6,7 +6,7 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score, roc_curve
 
 from opsin.engine.metrics.froc import SlideDetections, froc, lesions, matched
 from opsin.engine.metrics.kappa import quadratic_kappa
-from opsin.engine.metrics.roc import at_threshold, auc, auc_interval, curve, full_sensitivity
+from opsin.engine.metrics.roc import at_threshold, auc, auc_interval, curve, curve_band, full_sensitivity
 from opsin.engine.metrics.segmentation import Overlap
 
 
@@ -35,6 +35,15 @@ def test_full_sensitivity_names_the_slide_and_counts_ties_against_the_method():
 def test_without_both_classes_nothing_is_claimed(labels):
     assert auc(labels, [0.1, 0.2]) is None and full_sensitivity(labels, [0.1, 0.2]) is None
     assert auc_interval(labels, [0.1, 0.2]) is None
+
+
+def test_one_slide_of_a_kind_gives_no_interval():
+    """Resampled from one, all samples are alike: the interval would claim that the area is certain."""
+    for labels in ([1, 0], [1, 0, 0], [1, 1, 0]):
+        scores = [0.9, 0.2, 0.1][: len(labels)]
+        assert auc(labels, scores) == 1.0
+        assert auc_interval(labels, scores) is None and curve_band(labels, scores) is None
+    assert auc_interval([1, 1, 0, 0], [0.9, 0.8, 0.2, 0.1]) == (1.0, 1.0)
 
 
 def test_overlap_is_pooled_and_leaves_out_what_does_not_count():

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from opsin.engine.cli import main
 from opsin.engine.data.slides import open_slide
+from opsin.engine.errors import RunError
 from opsin.engine.labels.marks import Mark
 from opsin.engine.methods.hybrid_wsi import evaluate as module
 from opsin.engine.methods.hybrid_wsi.data import open_data
@@ -43,4 +45,16 @@ def test_a_prediction_reads_the_regions_of_a_label_file(tmp_path):
         found = regions_of(str(path), slide)
         assert np.array_equal(found.mask(0, 0, SIDE, SIDE), MASK)
         assert regions_of(None, slide) is None and regions_of("", slide) is None
-        assert regions_of(str(tmp_path / "no.labels"), slide) is None, "nothing was marked on this slide yet"
+        assert regions_of(str(tmp_path / "no.labels"), slide, True) is None, "nothing was marked on this slide yet"
+        with pytest.raises(RunError, match=r"no\.labels is no file"):
+            regions_of(str(tmp_path / "no.labels"), slide)
+
+
+@pytest.mark.parametrize(("name", "says"), [("no.labels", "is no file"), ("text.labels", "text.labels")])
+def test_regions_that_cannot_be_read_are_one_sentence_before_anything_is_predicted(tmp_path, capsys, name, says):
+    (tmp_path / "text.labels").write_text("no labels at all")
+    (tmp_path / "c.safetensors").touch()
+    words = ["--checkpoint", tmp_path / "c.safetensors", "--input", tmp_path, "--output", tmp_path / "out"]
+    status = main(["predict", "hybrid_wsi", *map(str, words), "--set", f"regions={tmp_path / name}"])
+    err = capsys.readouterr().err
+    assert status == 1 and err.count("\n") == 1 and says in err and not (tmp_path / "out").exists()

@@ -64,7 +64,7 @@ def predict(checkpoint: Checkpoint, sample: Path, options: HybridOptions, run: R
         heatmap = Heatmap(path, "Probability", options.threshold)
         try:
             with TilePyramid.create(
-                path, slide.width, slide.height, base=base, reduce="mean", meta={"kind": "heat"}
+                path, slide.width, slide.height, base=base, reduce="mean", meta={"kind": "heat", "mpp": slide.mpp}
             ) as pyramid:
                 run.preview(heatmap, "heat map", slide=str(sample), item=options.item)
                 heat, answer_of_bag = _look(network, slide, scale, run, options, heatmap, pyramid, recipe)
@@ -104,7 +104,7 @@ def _look(
     """Make the heat map; return the tile maxima and, from multiple-instance learning, its answer for the slide."""
     how: dict[str, Any] = {
         "overlap": options.overlap, "batch": options.batch, "precision": options.precision, "heatmap": heatmap,
-        "pyramid": pyramid, "view": options.view, "region": regions_of(options.regions, slide),
+        "pyramid": pyramid, "view": options.view, "region": regions_of(options.regions, slide, options.item is not None),
     }  # fmt: skip
     if isinstance(network, AttentionMIL):
         return attend(network, slide, scale, run, **how)
@@ -171,16 +171,24 @@ def _pooling(trained: Trained) -> str:
     return SUPERVISION[trained.recipe.supervision] if trained.recipe.from_bags else "pixel maps"
 
 
-def regions_of(path: str | None, slide: Slide) -> Region | None:
-    """Return the regions of interest in a label file; None where there is no file yet, or it has none.
+def regions_of(path: str | None, slide: Slide, may_be_missing: bool = False) -> Region | None:
+    """Return the regions of interest in a label file; None where no file is named, or it has none.
+
+    Parameters
+    ----------
+    may_be_missing : a file that is not there means none: of a workspace's slide that has no labels (any more).
 
     Raises
     ------
     LabelError : the file cannot be read.
-    RunError : it belongs to a slide of another size.
+    RunError : it is not there, or belongs to a slide of another size.
     """
-    if not path or not Path(path).exists():
+    if not path:
         return None
+    if not Path(path).is_file():
+        if may_be_missing:
+            return None
+        raise RunError(f"The regions of interest cannot be read: {path} is no file.")
     with closing(LabelStore.open(Path(path), readonly=True)) as store:
         if (store.width, store.height) != (slide.width, slide.height):
             raise RunError(
