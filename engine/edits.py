@@ -55,6 +55,21 @@ class EditStack:
         """What redo does again; "" when there is nothing."""
         return self._text("SELECT text FROM edit WHERE undone ORDER BY id LIMIT 1")
 
+    @property
+    def undo_time(self) -> float | None:
+        """When the edit was made that undo takes back (Unix time); None when there is none."""
+        return self._time("SELECT time FROM edit WHERE NOT undone ORDER BY id DESC LIMIT 1")
+
+    @property
+    def redo_time(self) -> float | None:
+        """When the edit was made first that redo makes again (Unix time); None when there is none."""
+        return self._time("SELECT time FROM edit WHERE undone ORDER BY id LIMIT 1")
+
+    def _time(self, query: str) -> float | None:
+        rows = self._database.select(query)
+        with self._database.understood("an earlier edit"):
+            return float(rows[0][0]) if rows else None
+
     def _text(self, query: str) -> str:
         rows = self._database.select(query)
         return str(rows[0][0]) if rows else ""

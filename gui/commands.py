@@ -87,7 +87,7 @@ class Commands:
             return NO_WORKSPACE
         if need == "workspace":
             return ""
-        if need in ("undo", "redo") and self.undoing.in_list:
+        if need in ("undo", "redo") and self.undoing.of_slides(need):
             return self.undoing.lacking(need)
         if need == "job":
             return "" if window.running_jobs() else "No job is running."

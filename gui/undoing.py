@@ -1,4 +1,4 @@
-"""Undo where the user is: in the slide list and the bar above the slide what was said of slides, elsewhere what was painted."""
+"""Undo where the user is: in the slide list what was said of slides, elsewhere the newest step of that and of what was painted."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .window import MainWindow
 
 LONGEST = 60
+SHOWN = 4000  # milliseconds that the status bar says what was undone
 WORDS = {"undo": "undone", "redo": "done again"}
 
 
@@ -21,7 +22,7 @@ class Undoing(QObject):
 
     Attributes
     ----------
-    in_list : the workspace's edits are undone, not the labels'.
+    in_list : the workspace's edits alone are undone, not the labels'.
     by_itself : the focus went to the list only because what had it was hidden (the start page).
     """
 
@@ -38,7 +39,7 @@ class Undoing(QObject):
         room = self.window.room
         if now is None or room is None or isinstance(now, QMenu | QMenuBar) or now.window() is not self.window:
             return
-        here = any(part is now or part.isAncestorOf(now) for part in (room.slides, room.bar))
+        here = room.slides is now or room.slides.isAncestorOf(now)
         self.by_itself = here and old is not None and not old.isVisible()
         if here and (old is None or self.by_itself):
             return  # the window came to the front, or what had the focus was hidden: nobody chose the list
@@ -54,10 +55,32 @@ class Undoing(QObject):
         """Make the step again that was taken back last."""
         self._step("redo")
 
+    def of_slides(self, need: str) -> bool:
+        """Return whether what was said of slides is undone (redone) next, not what was painted: the newest step of both.
+
+        In the list of slides always; redo goes forward, so it takes the older one of the two that were taken back.
+        """
+        workspace, labels = self.window.workspace, self.window.model.labels
+        if workspace is None or self.in_list:
+            return self.in_list
+        try:
+            said = workspace.edits.undo_time if need == "undo" else workspace.edits.redo_time
+        except OpsinError:
+            return False
+        painted = None
+        if labels is not None and self.window.item is not None and not labels.readonly:
+            painted = labels.undo_time if need == "undo" else labels.redo_time
+        if said is None or painted is None:
+            return said is not None
+        return said > painted if need == "undo" else said < painted
+
     def _step(self, verb: str) -> None:
         window = self.window
-        if not self.in_list:
+        if not self.of_slides(verb):
+            text = self._what(verb)
             getattr(window.commands.room.annotations, verb)()
+            if text:
+                window.statusBar().showMessage(f"{WORDS[verb].capitalize()}: {text[:1].lower()}{text[1:]}.", SHOWN)
             return
         if window.workspace is None:
             return
@@ -70,7 +93,7 @@ class Undoing(QObject):
             window.messages.info(f"{WORDS[verb].capitalize()}: {text}.")
 
     def lacking(self, need: str) -> str:
-        """Return why there is nothing to undo or redo in the list."""
+        """Return why there is nothing to undo or redo of what was said of slides."""
         return "" if self._what(need) else f"Nothing that was said of slides can be {WORDS[need]}."
 
     def text(self, need: str) -> str:
@@ -81,7 +104,7 @@ class Undoing(QObject):
 
     def _what(self, need: str) -> str:
         workspace, labels = self.window.workspace, self.window.model.labels
-        if self.in_list:
+        if self.of_slides(need):
             if workspace is None:
                 return ""
             try:

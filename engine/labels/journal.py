@@ -174,11 +174,12 @@ def _mark(values: dict[str, object] | None) -> Mark | None:
 
 @dataclass
 class Step:
-    """What one undo takes back: operations of one group that follow each other."""
+    """What one undo takes back: operations of one group that follow each other; `time` is when it was begun (Unix time)."""
 
     group: int
     text: str
     ids: list[int]
+    time: float = field(default_factory=time.time, compare=False)
 
 
 def load_pending(connection: sqlite3.Connection) -> list[Operation]:
@@ -197,12 +198,12 @@ def load_steps(connection: sqlite3.Connection) -> tuple[list[Step], list[Step]]:
     """Return what can be undone and what can be redone, each with the next one last."""
     done: list[Step] = []
     undone: list[Step] = []
-    for id, group, text, state in connection.execute("SELECT id, grp, text, state FROM op ORDER BY id"):
+    for id, group, text, state, when in connection.execute("SELECT id, grp, text, state, time FROM op ORDER BY id"):
         stack = undone if state == UNDONE else done
         if stack and stack[-1].group == group:
             stack[-1].ids.append(id)
         else:
-            stack.append(Step(group, text, [id]))
+            stack.append(Step(group, text, [id], float(when)))
     return done, undone[::-1]
 
 

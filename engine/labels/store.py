@@ -227,6 +227,16 @@ class LabelStore(Marked, TilePyramid):
     def redo_text(self) -> str:
         return self._undone[-1].text if self._undone else ""
 
+    @property
+    def undo_time(self) -> float | None:
+        """When the step was made that undo takes back (Unix time); None when there is none."""
+        return self._done[-1].time if self._done else None
+
+    @property
+    def redo_time(self) -> float | None:
+        """When the step was made first that redo makes again (Unix time); None when there is none."""
+        return self._undone[-1].time if self._undone else None
+
     def _submit(
         self,
         kind: str,

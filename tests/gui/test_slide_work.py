@@ -65,10 +65,40 @@ def test_ctrl_z_undoes_where_the_focus_is(alone, qtbot):
     assert window.book["edit.redo"].text() == f"Redo slide label positive of {window.item.name}"
     qtbot.keyClick(slides.list, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
     assert workspace.item(window.item.id).label == "positive"
+    qtbot.keyClick(slides.list, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     view.setFocus()
     assert window.book["edit.undo"].text() == "Undo brush"
     qtbot.keyClick(view, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
-    assert not window.model.labels.can_undo and workspace.item(window.item.id).label == "positive"
+    assert not window.model.labels.can_undo and workspace.item(window.item.id).label is None
+
+
+@pytest.mark.parametrize("key", [Qt.Key.Key_O, Qt.Key.Key_P, Qt.Key.Key_D])
+def test_ctrl_z_in_the_view_undoes_the_newest_step(alone, qtbot, key):
+    """A slide key after a stroke: Ctrl+Z takes the key back, then the stroke; redo goes the same way forward."""
+    window, workspace, view = alone, alone.workspace, alone.room.view
+    id = window.item.id
+
+    def said():
+        item = workspace.item(id)
+        return item.label, item.outlined, item.review == "reviewed"
+
+    control, shift = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
+    before = said()
+    window.model.labels.stroke([[50, 50]], 9, 1)
+    qtbot.keyClick(view, key, shift)
+    after = said()
+    assert after != before
+    qtbot.keyClick(view, Qt.Key.Key_Z, control)
+    assert said() == before and window.model.labels.can_undo, "the newest step alone"
+    assert any(text.startswith("Undone: ") for text in window.banners.texts())
+    window.book.refresh()
+    assert window.book["edit.undo"].text() == "Undo brush"
+    qtbot.keyClick(view, Qt.Key.Key_Z, control)
+    assert not window.model.labels.can_undo and window.statusBar().currentMessage() == "Undone: brush."
+    qtbot.keyClick(view, Qt.Key.Key_Z, control | shift)
+    assert window.model.labels.can_undo and said() == before, "the older one first"
+    qtbot.keyClick(view, Qt.Key.Key_Z, control | shift)
+    assert said() == after
 
 
 def test_letters_search_lists_and_boxes_and_choose_tools_elsewhere(alone, qtbot):
