@@ -63,7 +63,7 @@ def read_header(path: Path) -> dict[str, Any]:
     """Return the header of a checkpoint without reading its tensors."""
     try:
         with safe_open(str(path), "pt") as file:
-            return from_json((file.metadata() or {}).get("opsin", "{}"))
+            return _header(file.metadata())
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"{path} is no readable checkpoint ({_reason(error)}).") from None
 
@@ -108,7 +108,10 @@ def load_state(path: Path) -> Any:
             return {key: fill(item) for key, item in value["$items"]}
         return value
 
-    return fill(header["state"])
+    try:
+        return fill(header["state"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is no readable training state ({_reason(error)}).") from None
 
 
 def is_safetensors(path: Path) -> bool:
@@ -213,11 +216,18 @@ def _load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         raise CheckpointError(f"{path} does not exist.")
     try:
         with safe_open(str(path), "pt") as file:
-            header = from_json((file.metadata() or {}).get("opsin", "{}"))
+            header = _header(file.metadata())
             # a copy, so that the file may be replaced or removed while the tensors are in use
             return {name: file.get_tensor(name).clone() for name in file.keys()}, header  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"{path} is no readable checkpoint ({_reason(error)}).") from None
+
+
+def _header(metadata: dict[str, str] | None) -> dict[str, Any]:
+    header = from_json((metadata or {}).get("opsin", "{}"))
+    if not isinstance(header, dict) or not isinstance(header.get("format", 0), int):
+        raise ValueError("its header is damaged")
+    return header
 
 
 def _reason(error: Exception) -> str:

@@ -55,7 +55,12 @@ def _tiff(path: Path) -> str | None:
     try:
         with tifffile.TiffFile(path) as tiff:
             pages: list[Any] = [tiff.pages.get(i, aspage=True) for i in range(len(tiff.pages))]
-            return _tiles((page.tilewidth, page.tilelength) for page in pages if page.is_tiled)
+            tiled = [page for page in pages if page.is_tiled]
+            for page in tiled:
+                needed = -(-page.imagewidth // page.tilewidth) * -(-page.imagelength // page.tilelength)
+                if len(page.dataoffsets) < needed:  # OpenSlide would try each of them for every look at the slide
+                    return f"it lists {len(page.dataoffsets):,} tiles where {needed:,} are needed"
+            return _tiles((page.tilewidth, page.tilelength) for page in tiled)
     except Exception:  # OpenSlide reads the structure by itself and says what is wrong with it
         return None
 
@@ -96,6 +101,11 @@ def _mirax(path: Path) -> str | None:
             if _number(value) > limit:
                 return f"its Slidedat.ini says {key}={value[:20]}"
     across, down = (max(map(_number, _values(text, f"IMAGENUMBER_{axis}")), default=0) for axis in "XY")
+    for value in _values(
+        text, "CameraImageDivisionsPerSide"
+    ):  # OpenSlide divides by it and keeps a place for each quotient
+        if not 1 <= _number(value) <= min(across, down):
+            return f"its Slidedat.ini says CameraImageDivisionsPerSide={value[:20]}"
     return f"it declares {across * down:,} images" if across * down > _MOST_TILES else None
 
 

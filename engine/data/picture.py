@@ -60,6 +60,9 @@ class PictureSlide(Slide):
         try:
             with Image.open(path) as image:
                 check_memory(path, image.width, image.height)
+                parts = [box for _, box, *_ in getattr(image, "tile", ()) if box] if image.format == "TIFF" else []
+                if sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in parts) < image.width * image.height * bool(parts):
+                    raise ValueError("it lists pixels for a part of it alone")  # Pillow would leave the rest black
                 resolution = _resolution(image)
                 pixels = _rgb(image)
         except UnidentifiedImageError:

@@ -80,7 +80,15 @@ class LabelStore(Marked, TilePyramid):
         self._undone: list[Step] = []
         try:
             self._restore()
-        except (sqlite3.Error, ValueError, KeyError, TypeError, RuntimeError) as error:
+        except (
+            sqlite3.Error,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RuntimeError,
+        ) as error:
             self._disconnect()
             if lock is not None:
                 lock.release()
@@ -111,6 +119,8 @@ class LabelStore(Marked, TilePyramid):
         self._load_marks(self._reader, journal.load_marks(self._reader), {operation.id for operation in self._pending})
         self._areas = np.zeros(256, np.int64)
         for label, pixels in self._reader.execute("SELECT label, pixels FROM area"):
+            if not 0 <= label <= 255 or not abs(pixels) < 2**62:
+                raise ValueError(f"it counts {pixels} pixels of label {label}")
             self._areas[label] = pixels
         self.last_saved = self._reader.execute("SELECT max(time) FROM op").fetchone()[0]
 
