@@ -116,6 +116,8 @@ def convert(
     frame = settings.frame if settings.size or outlines.size is None else replace(
         settings.frame, width=outlines.size[0], height=outlines.size[1]
     )  # fmt: skip
+    if not format.has_origin:
+        frame = replace(frame, origin="slide")
     moved = moved_out(outlines_out, frame)
     if format.name == "coco":
         from .labels.coco import write_coco

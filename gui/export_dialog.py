@@ -117,7 +117,7 @@ class ExportDialog(Sheet):
         )
 
     def _offers_origin(self) -> bool:
-        return not self.chosen_format.raster and (self.many or self._cropped is not False)
+        return self.chosen_format.has_origin and (self.many or self._cropped is not False)
 
     def _show(self) -> None:
         """Offer what the format can, and say what will be written."""

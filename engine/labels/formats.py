@@ -39,6 +39,11 @@ class Format:
     raster: bool
     help: str
 
+    @property
+    def has_origin(self) -> bool:
+        """Whether coordinates may begin at the bounds box: of pixels and of COCO's pictures they never do."""
+        return self.name in ("geojson", "asap")
+
 
 FORMATS = (
     Format("geojson", "QuPath GeoJSON", ".geojson", (".geojson",), False,
@@ -126,15 +131,16 @@ def export(
     if not store.readonly:
         store.flush()
     frame = replace(frame, width=store.width, height=store.height)
+    if not format.has_origin:
+        frame = replace(frame, origin="slide")
     marks = store.marks() if options.marks else []
     source = inside(store) if options.inside else store
     if format.raster:
         from .mask_tiff import write_mask_png, write_mask_tiff
         from .ngff import write_ngff
 
-        plain = replace(frame, origin="slide")  # pixels always are those of the whole slide
         write = {"ome-zarr": write_ngff, "mask-tiff": write_mask_tiff, "mask-png": write_mask_png}[format.name]
-        write(path, source, classes, plain, progress)
+        write(path, source, classes, frame, progress)
         return Exported(path, None, 0, len(marks))
     outlines = labels(source, classes, frame, options, progress)
     if format.name == "coco":

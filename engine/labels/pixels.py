@@ -26,6 +26,11 @@ Progress = Callable[[int, int], None]
 LARGEST_BLOCK = 256 << 20
 """Bytes that may have to be decoded at once."""
 OBJECTS = "Objects"
+MOST_UNKNOWN = 64
+"""Values that no table explains: if there are more, they number objects, not classes."""
+NOISE, LEAST_NOISE = 0.6, 100_000
+"""Changes from pixel to pixel for each labelled pixel, and how many there must be, from which on a file is no mask but noise:
+a photograph, or a damaged file. Areas of two by two random pixels stay below."""
 _BATCH = 1024  # tiles that wait in memory before they are written to the temporary file
 
 
@@ -81,12 +86,18 @@ def mask_outlines(mask: Mask, table: Sequence[Named], name: str, progress: Progr
     Parameters
     ----------
     table : what the values mean. Without an entry they are called "Value 7"; the only value of a mask without a table has no
-        name at all. More than 255 values that no table explains are objects rather than classes: they become one class.
+        name at all. Without a table, more than 64 values are objects rather than classes: they become one class.
     name : of the file, for sentences.
+
+    Raises
+    ------
+    AnnotationError : the size is impossible, the values are no whole numbers, they are noise, or more than 64 of them are not
+        in the table.
     """
     check_size(mask.width, mask.height, name)
     ids: dict[int, int] = {}
     many = False
+    changes = labelled = 0
     known = {entry.value: entry for entry in table}
     with tempfile.TemporaryDirectory(prefix="opsin-") as folder:
         pyramid = TilePyramid.create(Path(folder) / "mask.tiles", mask.width, mask.height)
@@ -110,8 +121,19 @@ def mask_outlines(mask: Mask, table: Sequence[Named], name: str, progress: Progr
                         raise AnnotationError(f"{name} holds {values.dtype} numbers; a mask holds whole numbers.")
                     if not values.any():
                         continue
+                    changes += int(np.count_nonzero(values[:, 1:] != values[:, :-1]))
+                    labelled += int(np.count_nonzero(values))
+                    if changes > max(LEAST_NOISE, NOISE * labelled):
+                        raise AnnotationError(
+                            f"{name} is no mask: its values change from pixel to pixel. It may be a photograph, or damaged."
+                        )
                     numbered, more = _numbered(values, ids)
-                    many |= more
+                    many |= more or (not known and len(ids) > MOST_UNKNOWN)
+                    if known and len(ids.keys() - known.keys()) > MOST_UNKNOWN:
+                        raise AnnotationError(
+                            f"{name} holds more than {MOST_UNKNOWN} values that its table of classes does not name: it is damaged, "
+                            "or the table belongs to another file."
+                        )
                     for top in range(0, values.shape[0], TILE):
                         for left in range(0, values.shape[1], TILE):
                             tile = numbered[top : top + TILE, left : left + TILE]
@@ -127,7 +149,7 @@ def mask_outlines(mask: Mask, table: Sequence[Named], name: str, progress: Progr
             pyramid.close()
     if many:
         found.repaired.append(
-            f"{name} numbers objects, not classes: more than 255 values. They were taken as one class."
+            f"{name} numbers objects, not classes: more than {MOST_UNKNOWN} values. They were taken as one class."
         )
     found.size, found.raster, found.origin = (mask.width, mask.height), True, "slide"
     return found
