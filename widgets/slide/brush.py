@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 BRUSH_STEP = 1.15
 RING_KEPT = 300.0  # screen pixels: larger rings are drawn anew each time
-PART_POINTS, PART_SECONDS = 200, 2.0  # a long stroke reaches the store in parts: a crash loses at most one
+PART_POINTS, PART_SECONDS = (
+    200,
+    1.5,
+)  # a long stroke reaches the store in parts; with the tick, a crash loses less than 2 s
 
 
 class Brush(Tool):
