@@ -1,6 +1,8 @@
 """Files that older versions wrote are opened, with a copy kept beforehand; files of newer ones are refused."""
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
 import numpy as np
@@ -159,3 +161,61 @@ def test_labels_of_a_newer_version_are_refused(tmp_path):
         with pytest.raises(LabelError, match="newer Opsin; update Opsin to open it"):
             LabelStore.open(path, readonly=readonly)
     assert not backups(path)
+
+
+KILLED = """
+import os, shutil, signal, sys
+from pathlib import Path
+from opsin.engine import database, tiles
+from opsin.engine.labels.store import LabelStore
+from opsin.engine.workspace import Workspace
+
+def traced(module):
+    connect = module._connect
+    def made(*values):
+        connection = connect(*values)
+        connection.set_trace_callback(told)
+        return connection
+    module._connect = made
+
+def told(statement):
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+traced(database)
+traced(tiles)
+folder, number = Path(sys.argv[1]), 0
+while True:
+    number += 1
+    copy = folder.with_name(f"{folder.name}{number}")
+    shutil.copytree(folder, copy)
+    left, child = number, os.fork()
+    if not child:
+        Workspace.open(copy)
+        LabelStore.open(copy / "x.labels")
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        break
+print(number - 1)
+"""
+
+
+def test_a_kill_before_any_statement_of_an_upgrade_loses_nothing(tmp_path):
+    folder = tmp_path / "space"
+    write(folder / DATABASE, FIRST_WORKSPACE)
+    tile = first_labels(folder / "x.labels")
+    said = subprocess.run([sys.executable, "-c", KILLED, str(folder)], capture_output=True, text=True, check=True)
+    kills = int(said.stdout)
+    assert kills > 20
+    for number in range(1, kills + 1):
+        copy = tmp_path / f"space{number}"
+        assert version(copy / DATABASE) in (0, SCHEMA_VERSION) and version(copy / "x.labels") in (0, LabelStore.version)
+        with Workspace.open(copy) as workspace:
+            assert [item.label for item in workspace.items()] == ["positive", None]
+            assert workspace.scores()[0]["score"] == 0.75 and workspace.setting("last_item") == "a1"
+        with LabelStore.open(copy / "x.labels") as store:
+            assert (store.tile(0, 0, 0) == tile).all() and store.areas() == {3: 400} and store.marks() == []
+        for path in (copy / DATABASE, copy / "x.labels"):
+            assert version(backups(path)[-1].path) == 0, "the state before is kept"
