@@ -55,12 +55,12 @@ class Limits:
     def told(self) -> str:
         """Return in a sentence what the limits rest on."""
         count = "1 slide" if self.slides == 1 else f"{self.slides} slides"
-        sure = f"The network counts as sure from {self.positive:.2f} (positive) and {self.negative:.2f} (negative) on"
+        sure = f"Sure means a probability of {self.positive:.2f} or more for positive, {self.negative:.2f} or more for negative:"
         if self.held_out:
-            return f"{sure}, as on {count} held back from training."
+            return f"{sure} the means over {count} held back from training."
         return (
-            f"{sure}, as on {count} that it was trained on, since held-out slides carry no labels of both classes by hand: "
-            "errors in labels that it has learnt may stay hidden."
+            f"{sure} the means over {count}, training slides among them, as no held-out slides are labelled by hand in both "
+            "classes. Errors that the network has learnt may stay hidden."
         )
 
 

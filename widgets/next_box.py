@@ -34,7 +34,7 @@ ABOUT = {
     ERRORS: "Places where a label and the network contradict each other and the network is sure. Either may be wrong.",
 }
 NOTHING = {
-    NEXT: "Nothing is uncertain, or all was looked at.",
+    NEXT: "Nothing to look at. Slides outlined completely are left out, negative ones listed only where the network contradicts.",
     ERRORS: "No label is in doubt.",
 }
 NO_SOURCE = "Predict slides under Results, or start a training: then the places to look at are listed here."
