@@ -339,3 +339,42 @@ def test_a_correction_made_meanwhile_enters_with_the_next_round(tmp_path):
     assert hashes == [before, after]
     shutil.rmtree(tmp_path / "ws")  # the run is complete by itself
     assert (tmp_path / "run" / "snapshots" / "labels" / name).exists()
+
+
+def test_outlined_slides_that_are_held_back_meanwhile_are_named_and_resume_sees_them_put_back(tmp_path):
+    """The round that had nothing to learn from does not keep its snapshot: what is put right counts when it is resumed."""
+    from PIL import Image
+
+    from opsin.engine.methods.hybrid_wsi.data import open_data
+    from opsin.engine.workspace import Workspace
+
+    made = Few(tmp_path / "made")
+    paths = []
+    for sample in made.samples:
+        paths.append(tmp_path / f"{sample.id}.png")
+        Image.fromarray(sample.pixels).save(paths[-1])
+    recipe = RECIPE.model_copy(update={"rounds": 1, "stage2": False})
+    with Workspace.create(tmp_path / "ws") as workspace:
+        items = workspace.add(paths)
+        for item, sample in zip(items, made.samples):
+            workspace.update(item.id, label="positive" if sample.label else "negative", outlined=sample.outlined)
+        workspace.labels(items[0]).polygon([np.array([[40.0, 40], [200, 40], [200, 200], [40, 200]])], 1)
+        workspace.flush()
+        outlined = [item.id for item, sample in zip(items, made.samples) if sample.outlined]
+        held = False
+
+        def sink(event):
+            nonlocal held
+            if event["event"] == "metrics" and not held:  # in round 0
+                held = True
+                workspace.edit({id: {"split": "test"} for id in outlined})
+
+        run = Run(tmp_path / "run", sink)
+        with pytest.raises(RunError, match="put 'outlined_0' and 'outlined_11' back into training, then resume"):
+            train(recipe, open_data(tmp_path / "ws"), run)
+        run.close()
+        workspace.edit({id: {"split": "train"} for id in outlined})
+        run = Run(tmp_path / "run")
+        assert train(recipe, open_data(tmp_path / "ws"), run) is not None
+        run.close()
+    assert (tmp_path / "run" / "snapshots" / "round_1.json").exists()

@@ -42,6 +42,7 @@ from .settings import HybridRecipe
 from .stage2 import Candidate, TileClassifier, train_stage2
 from .tiles import EStep, Mix, Opened
 
+NAMED = 5  # held-back slides that a sentence names
 NO_CLASSIFIER = (
     "The slide classifier is not trained: it needs training slides of both labels, positive and negative, with tissue. The slide "
     "score is the mean of the K tile maxima."
@@ -88,6 +89,19 @@ def _folder(run: Run) -> Iterator[Path]:
     else:
         with tempfile.TemporaryDirectory() as name:
             yield Path(name)
+
+
+def nothing_outlined(snapshot: Snapshot) -> str:
+    """Return the sentence for a snapshot without an outlined training slide: it names outlined slides that are held back."""
+    held = [s for s in snapshot.samples if not s.trains and (s.outlined or s.labels is not None)]
+    if not held:
+        return "No training slide is outlined: mark tumour on a slide, or tick 'Outlined completely' on one, and train again."
+    names = [f"'{s.name or s.id}'" for s in held[:NAMED]]
+    more = [f"{len(held) - NAMED} more"] if len(held) > NAMED else []
+    return (
+        "No training slide is outlined, as outlined slides are held back for validation or testing: put "
+        f"{' and '.join(', '.join([*names, *more]).rsplit(', ', 1))} back into training, then resume or train again."
+    )
 
 
 class _Training:
@@ -311,11 +325,14 @@ class _Training:
         """Return what this round learns from."""
         recipe, team = self.recipe, self.run.team
         kind: type[Mix | Bags] = Bags if recipe.from_bags else Mix
-        mix = kind(opened, snapshot.states, recipe, round, proposals, self._problem, team.rank, team.world)
-        if not mix.fine_count:
-            raise RunError(
-                "No training slide is outlined: mark tumour on a slide, or tick 'Outlined completely' on one, and train again."
-            )
+        try:
+            mix = kind(opened, snapshot.states, recipe, round, proposals, self._problem, team.rank, team.world)
+            if not mix.fine_count:
+                raise RunError(nothing_outlined(snapshot))
+        except RunError:
+            if team.lead:  # nothing was learnt from these labels: a resumed run looks at the workspace again
+                (self.folder / "snapshots" / f"round_{round}.json").unlink(missing_ok=True)
+            raise
         return mix
 
     def _stage2(self, round: int, rounds: int, snapshot: Snapshot) -> dict[str, Any] | None:
