@@ -14,7 +14,9 @@ _LEVEL = 0.3
 _SPECK = 24  # pixels up to which a hole in the selection is none
 
 
-def similar(pixels: np.ndarray, seeds: Sequence[tuple[float, float]], tolerance: float) -> np.ndarray:
+def similar(
+    pixels: np.ndarray, seeds: Sequence[tuple[float, float]], tolerance: float, reach: float = np.inf
+) -> np.ndarray:
     """Return which pixels hang together with a seed and look like it.
 
     Parameters
@@ -22,6 +24,7 @@ def similar(pixels: np.ndarray, seeds: Sequence[tuple[float, float]], tolerance:
     pixels : uint8 [h, w, 3] RGB.
     seeds : (x, y) in pixels of the array; those outside do not count.
     tolerance : largest colour difference (CIE 1976, black to white is 100) to the mean of the 3 x 3 pixels of the seed.
+    reach : pixels; what is farther from a seed is not selected for it.
 
     Returns
     -------
@@ -37,6 +40,9 @@ def similar(pixels: np.ndarray, seeds: Sequence[tuple[float, float]], tolerance:
             continue
         color = lab[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2].reshape(-1, 3).mean(0)
         near = ((lab - color) ** 2).sum(2) <= tolerance * tolerance
+        if np.isfinite(reach):
+            rows, columns = np.ogrid[:height, :width]
+            near &= (columns - x) ** 2 + (rows - y) ** 2 <= reach * reach
         near[y, x] = True
         numbers = cv2.connectedComponents(near.view(np.uint8), connectivity=4, ltype=cv2.CV_32S)[1]
         selected |= numbers == numbers[y, x]

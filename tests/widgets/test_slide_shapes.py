@@ -7,6 +7,7 @@ from qtpy.QtTest import QTest
 
 from opsin.engine.labels.raster import raster_polygon
 from opsin.engine.labels.similar import similar, smooth_outline
+from opsin.widgets.slide.wand import REACH
 
 from .slide_desk import Desk
 from .slide_scenes import RIGHT, ArraySlide, blended, click, drag, grabbed, move, press, release, wheel
@@ -159,7 +160,9 @@ def test_the_wand_takes_what_looks_alike_and_hangs_together(tissue):
     right, bottom = tissue.to_slide((875, 625))[0]
     seen = np.zeros_like(wanted)
     seen[max(0, int(top)) : int(bottom), max(0, int(left)) : int(right)] = True
-    wanted &= seen
+    y, x = np.mgrid[:2048, :2048]
+    near = np.hypot(x - 1000, y - 1100) <= REACH / tissue.model.zoom  # a click does not flood all that is alike
+    wanted &= seen & near
     assert (found & wanted).sum() / (found | wanted).sum() > 0.95
     assert not found[slide.hole].any() or found[slide.hole].mean() < 0.1
     assert not (found & slide.other).any() and not (found & ~seen).any()
@@ -184,7 +187,28 @@ def test_the_tolerance_is_set_by_alt_and_wheel(tissue):
     tissue.model.wand_tolerance = 90
     click(tissue.view, _spot(tissue, 1000, 1100))
     found = _painted(tissue)
-    assert found[900, 1000] and found.sum() > tissue.slide.disc.sum() * 0.9, "everything is alike now"
+    y, x = np.mgrid[:2048, :2048]
+    far, reach = np.hypot(x - 1000, y - 1100), REACH / tissue.model.zoom
+    assert found[far < 0.97 * reach].all() and not found[far > 1.03 * reach].any(), (
+        "everything is alike now, but not afar"
+    )
+
+
+def test_the_wand_leaves_other_classes_and_goes_on_with_the_drag(tissue):
+    """What is labelled stays; what lies beyond the reach of the click is taken when the drag comes there."""
+    tissue.store.polygon([np.array([[960, 1080], [990, 1080], [990, 1120], [960, 1120]], float)], 2)
+    tissue.settle()
+    click(tissue.view, _spot(tissue, 1020, 1100))
+    tissue.qtbot.waitUntil(lambda: len(tissue.store._done) == 2, timeout=20_000)
+    tissue.settle()
+    labels = tissue.labels()
+    assert (labels[1082:1118, 962:988] == 2).all(), "another class is not overwritten"
+    assert labels[1100, 1000] == 1 and labels[1100, 950] == 1, "it goes round it"
+    tissue.model.label = 2
+    click(tissue.view, _spot(tissue, 1020, 1100), modifiers=ALT)
+    tissue.qtbot.waitUntil(lambda: len(tissue.store._done) == 3, timeout=20_000)
+    tissue.settle()
+    assert not tissue.labels()[1100, 1000], "taking away takes every class"
 
 
 def test_escape_drops_what_the_wand_selects(tissue):

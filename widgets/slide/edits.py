@@ -78,12 +78,12 @@ class Edits(_Base):
         layer = self._ready(label)
         self.update_level0(layer.draw_stroke(points, radius, label, self.scene.label_keys()))
 
-    def _ready(self, label: int) -> Any:
+    def _ready(self, label: int, keep: frozenset[int] | None = None) -> Any:
         """The label layer, set up for drawing with a label: what is protected from it is left alone."""
         layer = self.scene.labels
         assert layer is not None
         self.scene.prepare(self.devicePixelRatioF())
-        kept = self.model.keeps(label)
+        kept = self.model.keeps(label) if keep is None else keep
         if kept != layer.protected:
             layer.protected = kept
             layer.invalidate()
@@ -112,15 +112,14 @@ class Edits(_Base):
         """Show a filled ring at once and hand it to the store."""
         self.submit_rings([points], label, rule, text)
 
-    def submit_rings(self, rings: list[list[Point]], label: int, rule: str, text: str) -> None:
-        """Show filled rings at once and hand them to the store as one step."""
+    def submit_rings(self, rings: list[list[Point]], label: int, rule: str, text: str, others: bool = True) -> None:
+        """Show filled rings at once and hand them to the store as one step; without `others` no other label is changed."""
         assert self._store is not None
-        rect = self._ready(label).draw_polygon(rings, label, rule, self.scene.label_keys())
+        keep = self.model.keeps(label) | (frozenset() if others else ANY_LABEL - {label})
+        rect = self._ready(label, keep).draw_polygon(rings, label, rule, self.scene.label_keys())
         text = text if label else f"{text} (subtract)"
         try:
-            self._store.polygon(
-                [np.array(ring) for ring in rings], label, rule=rule, text=text, keep=self.model.keeps(label)
-            )
+            self._store.polygon([np.array(ring) for ring in rings], label, rule=rule, text=text, keep=keep)
         except OpsinError as error:
             self.failed.emit(str(error))
         self._out_of_date(rect)

@@ -1,4 +1,6 @@
-"""The wand: what looks like the place that is clicked. A drag adds the places it passes.
+"""The wand: what looks like the place that is clicked, around it. A drag adds the places it passes.
+
+It paints what has no label, or its own: the labels of other classes stay.
 
 It looks at the slide as sharp as it is shown, at what is in sight with a margin, in a thread.
 """
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 MARGIN = 0.25  # of the view's size that is looked at beyond each of its edges
 MOST = 3_000_000  # pixels that are looked at; above, it looks less closely
+REACH = 160.0  # screen pixels around a place beyond which nothing is selected: a drag goes on from there
 APART = 6.0  # screen pixels between two places that a drag adds
 
 
@@ -117,10 +120,10 @@ class Wand(Outline):
             return
         window = self._window()
         known = self._seen[1] if self._seen is not None and self._seen[0] == window else None
-        seeds, tolerance = list(self.seeds), self.model.wand_tolerance
+        seeds, tolerance, reach = list(self.seeds), self.model.wand_tolerance, REACH / self.model.zoom
         self._asked = len(seeds)
         self._task = in_background(
-            lambda: select(slide, window, known, seeds, tolerance),
+            lambda: select(slide, window, known, seeds, tolerance, reach),
             done=lambda found: self._found(window, *found),
             failed=self._failed,
             owner=self.view,
@@ -151,7 +154,9 @@ class Wand(Outline):
         rings = self.rings
         self._end()
         if rings:
-            self.view.submit_rings(rings, 0 if self.subtract else self.model.label, "evenodd", self.text)
+            self.view.submit_rings(
+                rings, 0 if self.subtract else self.model.label, "evenodd", self.text, others=self.subtract
+            )
 
     def _end(self) -> None:
         if self._task is not None:
@@ -180,15 +185,18 @@ def _warm_up() -> None:
 
 
 def select(
-    slide: Slide, window: Window, pixels: np.ndarray | None, seeds: list[Point], tolerance: float
+    slide: Slide, window: Window, pixels: np.ndarray | None, seeds: list[Point], tolerance: float, reach: float
 ) -> tuple[np.ndarray, list[list[Point]]]:
-    """Return what the window shows (uint8 [h, w, 3]; `pixels` when it was read before) and the rings of the selection."""
+    """Return what the window shows (uint8 [h, w, 3]; `pixels` when it was read before) and the rings of the selection.
+
+    reach : level-0 pixels around each seed within which its colour is followed.
+    """
     from ...engine.labels.similar import similar, smooth_outline
 
     if pixels is None:
         pixels = slide.read_scaled(window.x, window.y, window.width, window.height, window.downsample)
     places = [((x - window.x) / window.downsample, (y - window.y) / window.downsample) for x, y in seeds]
-    rings = smooth_outline(similar(pixels, places, tolerance))
+    rings = smooth_outline(similar(pixels, places, tolerance, reach / window.downsample))
     origin = np.array([window.x, window.y])
     scaled = (ring * window.downsample + origin for ring in rings)
     return pixels, [[(float(x), float(y)) for x, y in ring] for ring in scaled]
