@@ -177,7 +177,8 @@ def _folders(place: Callable[..., None]) -> None:
     place("run", "run", _run, "run/run.json", "run/events.jsonl", "run/metrics.jsonl", "run/items/a.json")
     recipe = (RECIPES / "hybrid_wsi.tiny.yaml").read_text(encoding="utf-8")
     place("recipe", "hybrid_wsi.yaml", lambda p: p.write_text(recipe, encoding="utf-8"))
-    settings = {"theme": "dark", "text_size": 125, "geometry": "01d9", "docks": [200, 300], "reviewer": "A. B."}
+    keys = {"key_preset": "qupath", "keys": {"edit.undo": ["Ctrl+Z"]}}
+    settings = {"theme": "dark", "text_size": 125, "docks": [200, 300], "reviewer": "A. B.", **keys}
     place("settings", "settings.json", lambda p: write_json(p, settings))
     place("settings", "recent.json", lambda p: write_json(p, [{"folder": "/a/b", "opened": 1.5}]))
 
