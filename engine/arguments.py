@@ -110,7 +110,9 @@ def make_parser(actions: Mapping[str, Action]) -> argparse.ArgumentParser:
     convert = verb("convert", "convert annotations and results between formats")
     convert.description = (
         "Annotations: .xml (ASAP), .geojson (QuPath), .json (COCO), .ome.zarr, -mask.tif and -mask.png, in any direction; "
-        ".labels (label store of a slide) and .heat (heat map; also to .tif); slides and pictures to a pyramidal .tif. "
+        ".labels (label store of a slide); .heat (heat map) to .tif, .ome.zarr, .geojson and .xml (outlines at 0.5); slides and "
+        "pictures to a pyramidal .tif, encoded anew as JPEG (quality 85, or 90 from pictures larger than the memory). "
+        "A file that is there is replaced only with --force. "
         "Coordinates are full-resolution (level-0) pixels of the whole slide. Several files, folders or a workspace go into a "
         "folder OUT with --to; with --workspace all files go into its slides of the same name. Into .labels: classes whose "
         "names mean neither tumour, normal tissue nor an exclusion are left out and named, unless --map says what they become."
@@ -129,7 +131,10 @@ def make_parser(actions: Mapping[str, Action]) -> argparse.ArgumentParser:
     )
     convert.add_argument("--size", metavar="WIDTHxHEIGHT", help="full size of the slide in pixels")
     convert.add_argument(
-        "--slide", type=Path, metavar="FILE", help="take size, resolution and bounds box from this slide"
+        "--slide",
+        type=Path,
+        metavar="FILE",
+        help="take size, resolution and bounds box from this slide; of a folder, from its slide of the same name",
     )
     convert.add_argument("--mpp", type=float, metavar="UM", help="µm per full-resolution pixel, where no slide says it")
     convert.add_argument(
@@ -151,6 +156,7 @@ def make_parser(actions: Mapping[str, Action]) -> argparse.ArgumentParser:
         metavar="PX",
         help="drop points of outlines where they change by less than PX pixels (default: exact)",
     )
+    convert.add_argument("--force", action="store_true", help="replace files that are there (label stores never are)")
     convert.add_argument("--runs", action="store_true", help="COCO with run lengths in place of polygons")
     convert.add_argument(
         "--map",

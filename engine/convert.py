@@ -12,8 +12,8 @@ from .errors import OpsinError
 from .files import remove_companions, replacing
 from .labels.classes import DEFAULT_CLASSES, PALETTE, LabelClass
 from .labels.exchange import class_mapping, fitted, import_annotations, read_annotations
-from .labels.formats import Format, Options, export, format_of, is_annotation_file, moved_out, named_format
-from .labels.frame import Box, Frame
+from .labels.formats import Format, Options, export, format_of, is_annotation_file, moved_out, named_format, slide_stem
+from .labels.frame import Box, Frame, bounds_of
 from .labels.mapping import CLEAR, SKIP, Target, chosen, new_class
 from .labels.shapes import Origin, Outlines, simplified
 from .labels.store import LabelStore
@@ -22,6 +22,8 @@ from .tiles import LARGEST
 from .transfer import Step
 
 STORE = ".labels"
+MASKS = tuple(f"{sign}mask{suffix}" for sign in "-_" for suffix in (".tif", ".tiff", ".png"))
+ENCODED = "encoded anew as JPEG of quality"
 PICTURE = "tiff"
 """What `--to` calls a slide or picture as a pyramidal TIFF."""
 TARGETS = "geojson, asap, coco, ome-zarr, mask-tiff, mask-png, labels, tiff"
@@ -34,7 +36,7 @@ class Settings:
     Attributes
     ----------
     size : width and height of the slide in level-0 pixels. mpp : its µm per pixel. bounds : its bounds box.
-    slide : its name, for COCO files about many.
+    slide : its name, for COCO files about many. slides : folder in which each file's slide is found by name.
     choices : ``NAME=CLASS`` texts that say what a class of the file becomes; for a label store.
     origin : of the coordinates that are written. source_origin : of those that are read; "" = as the file says.
     """
@@ -47,6 +49,36 @@ class Settings:
     origin: Origin = "slide"
     source_origin: Origin = ""
     options: Options = field(default_factory=Options)
+    slides: Path | None = None
+    force: bool = False
+    """Replace a file that is there."""
+
+    def on(self, path: Path) -> Settings:
+        """Return the settings with size, scale, bounds box and name of the slide at `path`; `OpsinError` for another size."""
+        from .data.slides import open_slide
+
+        with open_slide(path, self.mpp) as slide:
+            found = slide.width, slide.height
+            if self.size not in (None, found):
+                size = "{}x{}".format(*self.size or ())
+                raise OpsinError(f"{path.name} has {found[0]} x {found[1]} pixels, not --size {size}.")
+            return replace(self, size=found, mpp=slide.mpp, bounds=bounds_of(slide), slide=Path(path).stem, slides=None)
+
+    def on_slide_of(self, source: Path) -> Settings:
+        """Return the settings with what the slide in the folder `slides` says that `source` is called after."""
+        from .data.slides import is_slide
+
+        if self.slides is None:
+            return self
+        names = {Path(source).stem.casefold(), slide_stem(source).casefold()}
+        found = [
+            p for p in sorted(self.slides.iterdir()) if p.stem.casefold() in names or slide_stem(p).casefold() in names
+        ]
+        found = [path for path in found if is_slide(path) and not is_annotation_file(path)]
+        if len(found) != 1:
+            count = f"{len(found)} slides" if found else "No slide"
+            raise OpsinError(f"{count} in {self.slides} {'are' if found else 'is'} called like {Path(source).name}.")
+        return self.on(found[0])
 
     @property
     def frame(self) -> Frame:
@@ -67,10 +99,10 @@ def convert(
     ==================================  ==========================================================
     from                                to
     ==================================  ==========================================================
-    .xml, .geojson, .json (COCO),       .geojson, .xml, .coco.json; with a size also .labels, mask
-    mask TIFF and PNG, OME-Zarr labels  TIFF (.tif), mask PNG and OME-Zarr
+    .xml, .geojson, .json (COCO),       .geojson, .xml, .json (COCO); with a size also .labels, mask
+    mask TIFF and PNG, OME-Zarr labels  TIFF (-mask.tif), mask PNG and OME-Zarr
     .labels (label store)               all of these
-    .heat (heat map)                    .tif, .geojson, .xml (at threshold 0.5)
+    .heat (heat map)                    .tif, .ome.zarr, .geojson, .xml (outlines at threshold 0.5)
     slides and pictures                 .tif (pyramid)
     ==================================  ==========================================================
 
@@ -87,6 +119,8 @@ def convert(
     settings = settings or Settings()
     settings = replace(settings, size=size or settings.size, choices=[*settings.choices, *choices])
     kind = source.suffix.lower()
+    _check_target(source, target, settings.force)
+    settings = settings.on_slide_of(source)
     if to == "labels" or (not to and target.suffix.lower() == STORE):
         return _to_store(source, target, settings)
     if settings.choices:
@@ -94,6 +128,11 @@ def convert(
     if kind == ".heat":
         if settings.size:
             raise OpsinError(f"{source.name} knows its size; --size and --slide are for annotation files.")
+        if to.startswith("mask") or _means_mask(target):
+            raise OpsinError(
+                f"{source.name} holds probabilities, no classes: {target.name} would be no mask. Write it as .tif or .ome.zarr, "
+                "or its outlines as .geojson and those as a mask."
+            )
         Heatmap(source).save(target)
         return f"{target}: written from {source.name}"
     if to == PICTURE or (not to and _is_picture(source, target)):
@@ -139,9 +178,24 @@ def _is_picture(source: Path, target: Path) -> bool:
     """Whether a slide or picture, and no mask, is to become a TIFF."""
     from .data.slides import is_slide
 
-    if target.suffix.lower() not in (".tif", ".tiff"):
+    if target.suffix.lower() not in (".tif", ".tiff") or _means_mask(target):
         return False
     return is_slide(source) and not is_annotation_file(source)
+
+
+def _means_mask(target: Path) -> bool:
+    """Whether a file's name says that it is a mask: one of class numbers, and never a picture."""
+    return target.name.lower().endswith(MASKS)
+
+
+def _check_target(source: Path, target: Path, force: bool) -> None:
+    """Raise where something is at the target that may not be replaced."""
+    if not target.exists():
+        return
+    if source.exists() and target.samefile(source):
+        raise OpsinError(f"{target} would be replaced by what is read from it; choose another name.")
+    if not force and target.suffix.lower() != STORE:  # labels are never replaced, and that is said where they are made
+        raise OpsinError(f"{target} exists already; choose another name, or replace it with --force.")
 
 
 def _outlines(source: Path, settings: Settings) -> Outlines:
@@ -200,7 +254,7 @@ def _to_pyramid(source: Path, target: Path, settings: Settings) -> str:
         opened = open_slide(source, settings.mpp)
     except TooLarge:
         width, height = picture_pyramid(source, target, settings.mpp)
-        return f"{target}: {width:,} x {height:,} pixels as a pyramid"
+        return f"{target}: {width:,} x {height:,} pixels as a pyramid, {ENCODED} 90"
     with opened as slide:
         width, height = slide.width, slide.height
         factors = [1]
@@ -216,7 +270,7 @@ def _to_pyramid(source: Path, target: Path, settings: Settings) -> str:
             factors=tuple(factors),
             style="generic",
         )
-    return f"{target}: {width:,} x {height:,} pixels in {len(factors)} levels"
+    return f"{target}: {width:,} x {height:,} pixels in {len(factors)} levels, {ENCODED} 85"
 
 
 # ---- many ---------------------------------------------------------------------------------------------------------------
@@ -240,7 +294,8 @@ def convert_many(sources: Sequence[Path], folder: Path, to: str, settings: Setti
                     items = [item for item in workspace.items() if workspace.has_labels(item)]
                     if not items:
                         raise OpsinError(f"No slide of {source.name} has labels.")
-                    yield from export_items(workspace, items, folder, format, settings.origin, settings.options)
+                    yield from export_items(workspace, items, folder, format, settings.origin, settings.options,
+                                            replacing=settings.force)  # fmt: skip
             except OpsinError as error:
                 yield Step(source.name, str(error), failed=True)
             continue
@@ -250,8 +305,6 @@ def convert_many(sources: Sequence[Path], folder: Path, to: str, settings: Setti
             yield Step(source.name, str(error), failed=True)
             continue
         for path in files:
-            from .labels.formats import slide_stem
-
             stem = slide_stem(path) if to != PICTURE else path.stem
             target = Path(folder) / f"{stem}{ending}"
             try:
@@ -285,7 +338,7 @@ def _files(source: Path, to: str) -> list[Path]:
         if wanted:
             found.append(path)
     if not found:
-        raise OpsinError(f"Nothing in the folder {source} can be converted to {to}.")
+        raise OpsinError(f"Nothing in the folder {source} can be converted to {to}; its subfolders are not searched.")
     return found
 
 

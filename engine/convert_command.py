@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from .convert import PICTURE, TARGETS, Settings, convert, convert_many, read_size
 from .errors import OpsinError, UsageError
 from .labels.formats import BY_NAME, Options
-from .labels.frame import bounds_of
 from .labels.mapping import Target, chosen, class_mapping
 from .transfer import Step, import_files
 
@@ -65,20 +64,18 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         raise UsageError(f"--simplify {arguments.simplify:g} is no distance; it is from 0 to 1000 pixels.")
     options = Options(tolerance=arguments.simplify, runs=arguments.runs)
     settings = Settings(
-        size, arguments.mpp, None, "", arguments.choices, arguments.origin, arguments.from_origin, options
-    )
+        size, arguments.mpp, None, "", arguments.choices, arguments.origin, arguments.from_origin, options,
+        force=arguments.force,
+    )  # fmt: skip
     if arguments.slide is None:
         return settings
-    from .data.slides import open_slide
+    from .data.slides import is_slide
 
     if not arguments.slide.exists():
         raise OpsinError(f"{arguments.slide} does not exist.")
-    with open_slide(arguments.slide, arguments.mpp) as slide:
-        found = slide.width, slide.height
-        settings = replace(settings, mpp=slide.mpp, bounds=bounds_of(slide), slide=arguments.slide.stem)
-    if size not in (None, found):
-        raise OpsinError(f"{arguments.slide.name} has {found[0]} x {found[1]} pixels, not --size {arguments.size}.")
-    return replace(settings, size=found)
+    if arguments.slide.is_dir() and not is_slide(arguments.slide):
+        return replace(settings, slides=arguments.slide)
+    return settings.on(arguments.slide)
 
 
 def _into_workspace(folder: Path, paths: Sequence[Path], settings: Settings) -> Iterator[Step]:
@@ -123,7 +120,8 @@ def _tell(steps: Iterator[Step], what: str) -> int:
     if terminal:
         print("\r\033[K", end="", file=sys.stderr, flush=True)
     for step in failed:
-        print(f"opsin: {step.name}: {step.text}", file=sys.stderr)
+        named = step.name in step.text  # a sentence that names the file needs no other name before it
+        print(f"opsin: {step.text}" if named else f"opsin: {step.name}: {step.text}", file=sys.stderr)
     if failed:
         print(f"opsin: {done} done, {len(failed)} failed", file=sys.stderr)
     return 1 if failed or not done else 0

@@ -122,14 +122,14 @@ class Report:
         labels, scores = judged.labels, judged.scores
         words, marks = [], {}
         if judged.auc is not None:
-            low, high = judged.interval() or (judged.auc, judged.auc)
-            words.append(
-                f"<b>Area under the ROC curve {judged.auc:.3f}</b>, 95 % interval {low:.3f} to {high:.3f} (1,000 bootstrap samples)."
-                + (
-                    " The scores of both kinds do not overlap here, which says little about other slides."
-                    * (low == high)
-                )
-            )
+            interval = judged.interval()
+            said = "95 % interval n/a (it takes two positive and two negative slides)."
+            if interval is not None:
+                low, high = interval
+                said = f"95 % interval {low:.3f} to {high:.3f} (1,000 bootstrap samples)."
+                if low == high:
+                    said += " The scores of both kinds do not overlap here, which says little about other slides."
+            words.append(f"<b>Area under the ROC curve {judged.auc:.3f}</b>, {said}")
         if judged.full is not None:
             negatives = int((~labels).sum())
             right = round((judged.full_specificity or 0) * negatives)

@@ -74,11 +74,13 @@ def export_items(
     options: Options | None = None,
     numbered: bool = False,
     inner: Inner | None = None,
+    replacing: bool = True,
 ) -> Iterator[Step]:
     """Write the labels of slides into a folder, a file each; yields what became of each.
 
     Parameters
     ----------
+    replacing : files that are there are replaced; else that slide's export fails.
     numbered : name the files by number and not by slide: names of slides may tell who the patient is.
     """
     names: set[str] = set()
@@ -89,6 +91,8 @@ def export_items(
         names.add(stem.casefold())
         path = Path(folder) / f"{stem}{format.ending}"
         try:
+            if path.exists() and not replacing:
+                raise OpsinError(f"{path} exists already; choose another folder, or replace it with --force.")
             done = export_item(workspace, item, path, format, origin, options, inner)
             yield Step(item.name, f"{path.name}: {done.sentence}", path=path)
         except (OpsinError, OSError) as error:

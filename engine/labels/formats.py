@@ -65,13 +65,10 @@ ORIGIN = "Coordinates are full-resolution (level-0) pixels; (0, 0) is the upper 
 
 
 def format_of(path: Path) -> Format | None:
-    """Return the format that a file name asks for; ``.json`` is QuPath's unless it ends in ``.coco.json``."""
+    """Return the format that a file name asks for; ``.json`` means COCO. Reading tells by content."""
     name = Path(path).name.lower()
     found = [(len(suffix), item) for item in FORMATS for suffix in item.suffixes if name.endswith(suffix)]
-    if not found:
-        return None
-    best = max(found, key=lambda pair: pair[0])[1]
-    return BY_NAME["geojson"] if best.name == "coco" and not name.endswith(".coco.json") else best
+    return max(found, key=lambda pair: pair[0])[1] if found else None
 
 
 @dataclass(frozen=True)

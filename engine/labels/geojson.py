@@ -18,6 +18,7 @@ from shapely.geometry import Polygon
 
 from ..errors import AnnotationError
 from ..files import write_text
+from ..tiles import LARGEST
 from .frame import Frame
 from .mapping import shortened
 from .shapes import Kind, Outline, Outlines, areal_parts, ellipse, polygon_rings, repair, usable
@@ -71,6 +72,9 @@ def outlines_of(content: Any, name: str) -> Outlines:
     if isinstance(content, dict) and isinstance(content.get("opsin"), dict):
         said = content["opsin"].get("origin")
         found.origin = said if said in ("slide", "bounds") else ""
+        size = content["opsin"].get("size")
+        if isinstance(size, list) and len(size) == 2 and all(type(v) is int and 0 < v <= LARGEST for v in size):
+            found.size = (size[0], size[1])
     return _first_plane(found)
 
 

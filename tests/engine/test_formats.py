@@ -376,7 +376,7 @@ def test_the_origin_is_guessed_only_where_everything_would_miss_the_tissue():
 
 @pytest.mark.parametrize(
     ("name", "format"),
-    [("a.geojson", "geojson"), ("a.json", "geojson"), ("a.coco.json", "coco"), ("A.XML", "asap"), ("a.ome.zarr", "ome-zarr"),
+    [("a.geojson", "geojson"), ("a.json", "coco"), ("a.coco.json", "coco"), ("A.XML", "asap"), ("a.ome.zarr", "ome-zarr"),
      ("a.tif", "mask-tiff"), ("a.png", "mask-png")],
 )  # fmt: skip
 def test_names_say_the_format(tmp_path, name, format):

@@ -76,6 +76,14 @@ def test_the_figures_are_those_of_the_scores(workspace, tmp_path):
     assert page.count('<polygon class="band"') == 1
 
 
+def test_one_slide_of_a_kind_has_no_interval(workspace, tmp_path):
+    for item in workspace.items():
+        if item.name in "bcd":
+            workspace.update(item.id, label=None)
+    _, page = written(workspace, tmp_path)
+    assert "Area under the ROC curve 1.000</b>, 95 % interval n/a" in page and "bootstrap" not in page
+
+
 def test_names_and_paths_stay_out_unless_names_are_asked_for(workspace, tmp_path):
     report, page = written(workspace, tmp_path)
     assert "Jane" not in page and str(tmp_path) not in page and "Slide 1" in page
