@@ -119,7 +119,7 @@ def test_a_label_that_is_right_is_kept_and_not_listed_again(predicted, qtbot):
     kinds = {(place.kind, place.name) for place in panel.list.rows.places}
     assert ("slide", "slide_2") in kinds and ("pixels", "slide_1") in kinds
     assert panel.list.rows.places[0].kind == "slide"
-    assert "trained on" in panel.note.text()
+    assert "training slides among them" in panel.note.text()
     count = len(panel.list.rows.places)
     panel.list.choose(0)
     QTest.mouseClick(panel.keep, LEFT)
