@@ -255,17 +255,19 @@ class Workspace(SlideTables):
     def update_marked(self, id: str) -> float:
         """Count how much of a slide is labelled and keep it with the item; call it from a background thread."""
         item, counting = self.item(id), self.counting
+        share, marks = 0.0, False
         if not self.has_labels(item, counting):
-            share = 0.0
+            pass
         elif self.reader in (None, counting):
-            share = sum(counted_areas(self.labels(item)).values()) / (item.width * item.height)
+            share, marks = _share(self.labels(item), item)
         else:  # another reader is at work: nobody writes these here
             with closing(self.labels_to_read(item, counting)) as store:
-                share = sum(counted_areas(store).values()) / (item.width * item.height)
+                share, marks = _share(store, item)
         changed = share != item.marked
         if changed:
             self.update(id, marked=share)
-        if self.follow_labels(item.model_copy(update={"marked": share})):
+        emptied = item.marked > 0 and not share and not marks
+        if self.follow_labels(item.model_copy(update={"marked": share}), emptied):
             self.changed.emit("items")
         return share
 
@@ -360,3 +362,8 @@ class Workspace(SlideTables):
         if path.is_relative_to(self.folder.parent):
             return (Path("..") / path.relative_to(self.folder.parent)).as_posix()
         return str(path)
+
+
+def _share(store: LabelStore, item: Item) -> tuple[float, bool]:
+    """Return which share of a slide is labelled, and whether there are markers, rulers, areas or regions of interest."""
+    return sum(counted_areas(store).values()) / (item.width * item.height), bool(store.marks())

@@ -195,25 +195,27 @@ class SlideRecords:
         query = "SELECT time, state, who FROM review_log WHERE item = ? ORDER BY rowid"
         return [(when, state, who) for when, state, who in self._select(query, (id,))]
 
-    def follow_labels(self, item: Item) -> bool:
+    def follow_labels(self, item: Item, emptied: bool = False) -> bool:
         """Let the review follow an edit of the slide's labels; return whether it changed.
 
         "reviewed" becomes "marked" when the labels are no longer those that were reviewed, "to do" becomes "marked" when
-        there are some. Not an edit of its own: undo of the labels is in their file.
+        there are some, and "marked" becomes "to do" when the last was taken away (`emptied`). Not an edit of its own: undo
+        of the labels is in their file.
         """
         signature = label_signature(self.label_path(item.id))
         if item.review == "reviewed":
             stale = signature != (item.review_labels or "")
         else:
-            stale = item.review == "to do" and item.marked > 0
+            stale = emptied if item.review == "marked" else item.marked > 0
         if not stale:
             return False
+        state = "to do" if item.review == "marked" else "marked"
         with self._database.transaction():
             self._execute(
-                "UPDATE item SET review = 'marked', reviewer = NULL, reviewed = NULL, review_labels = NULL WHERE id = ?",
-                (item.id,),
+                "UPDATE item SET review = ?, reviewer = NULL, reviewed = NULL, review_labels = NULL WHERE id = ?",
+                (state, item.id),
             )
-            self._log_review(item.id, "marked", None)
+            self._log_review(item.id, state, None)
         return True
 
     def _log_review(self, id: str, state: str, who: str | None) -> None:

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from opsin.engine.errors import WorkspaceError
+from opsin.engine.labels.marks import Mark
 from opsin.engine.patients import dividing, likely_pattern, named_patients
 from opsin.engine.workspace import Workspace
 
@@ -182,6 +183,25 @@ def test_painting_and_taking_it_back_leaves_the_review(space):
     store.undo()
     space.update_marked(item.id)
     assert space.item(item.id).review == "marked"
+
+
+def test_a_slide_is_to_do_again_when_all_painting_is_taken_back(space):
+    a, b = ids(space)["a"], ids(space)["b"]
+    for id in (a, b):
+        space.labels(space.item(id)).stroke([[20, 20]], 5, 1)
+        space.update_marked(id)
+        assert space.item(id).review == "marked"
+    space.labels(space.item(b)).add_marks([Mark("marker", ((5.0, 5.0),))])
+    space.labels(space.item(a)).undo()
+    space.labels(space.item(b)).stroke([[20, 20]], 9, 0)
+    for id in (a, b):
+        space.labels(space.item(id)).flush()
+        space.update_marked(id)
+    assert space.item(a).review == "to do" and space.item(a).marked == 0
+    assert space.item(b).review == "marked", "it has a marker"
+    space.update(a, review="marked")
+    space.update_marked(a)
+    assert space.item(a).review == "marked", "as was said by hand"
 
 
 def test_another_slide_label_ends_the_review_in_the_same_step(space):
