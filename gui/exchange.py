@@ -109,7 +109,7 @@ class Exchange(QObject):
             workspace,
             path,
             item,
-            done=lambda read: self._ask_mapping([read], []),
+            done=lambda read: self._ask_mapping([read], [], workspace),
             failed=self.window.messages.error,
             owner=self,
         )
@@ -139,11 +139,18 @@ class Exchange(QObject):
 
         def finished(done: list[Step], cancelled: bool) -> None:
             if not cancelled:
-                self._ask_mapping(reads, [step.text for step in done if step.failed])
+                self._ask_mapping(reads, [step.text for step in done if step.failed], workspace)
 
         Transfer(self.window, "Reading annotations", len(paths), steps, finished)
 
-    def _ask_mapping(self, reads: list[Read], failed: list[str]) -> None:
+    def set_workspace(self, workspace: Workspace | None) -> None:
+        """Another workspace is opened, or none: what is asked for the one before is not asked any more."""
+        for dialog in [one for one in self.window._dialogs if isinstance(one, MappingDialog)]:
+            dialog.reject()
+
+    def _ask_mapping(self, reads: list[Read], failed: list[str], workspace: Workspace) -> None:
+        if self.window.workspace is not workspace:
+            return  # the slides that the files are for are no longer here
         usable = [read for read in reads if read.outlines]
         for read in reads:
             if not read.outlines:
@@ -153,8 +160,7 @@ class Exchange(QObject):
             if failed:
                 self.window.messages.warning(failed[0], "\n".join(failed[1:]))
             return
-        workspace = self.window.workspace
-        taken = taken_values(workspace) if workspace is not None else ()
+        taken = taken_values(workspace)
         first = usable[0]
         everything = first.outlines.same(outline for read in usable for outline in read.outlines)
         one = len(usable) == 1 and not failed
@@ -344,7 +350,8 @@ class Exchange(QObject):
     def _exported(self, done: list[Step], cancelled: bool, path: Path, many: bool) -> None:
         if not many:
             if done:
-                self.window.messages.success(f"Wrote {done[0].text} to {path}.")
+                wrote, _, left = done[0].text.partition("; ")
+                self.window.messages.success(f"Wrote {wrote} to {path}.{_left_out(left)}")
             else:
                 self.window.messages.warning("The export was cancelled; nothing was written.")
             return
@@ -392,6 +399,16 @@ def _read(workspace: Workspace, path: Path, item: Item, inner: Inner | None = No
         except (OpsinError, OSError):  # the slide is not there; its labels are
             read.bounds = None
     return read
+
+
+def _left_out(text: str) -> str:
+    """Return the sentence of "4 marks left out, which this format cannot hold" (see `formats.Exported`); "" of ""."""
+    what, _, why = text.partition(" left out, which ")
+    return (
+        f" {what} {'was' if what.startswith('1 ') else 'were'} left out: {why.replace('cannot hold', 'cannot hold them')}."
+        if what
+        else ""
+    )
 
 
 def _paint(

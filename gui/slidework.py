@@ -37,6 +37,7 @@ class SlideWork:
         if self.keeper is not None:
             self.keeper.stop()
             self.keeper = None
+        self.window.exchange.set_workspace(workspace)
         if workspace is None:
             return
         from ..engine.watching import BackupKeeper, Watcher

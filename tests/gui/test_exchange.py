@@ -9,9 +9,12 @@ from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication, QLabel, QScrollArea
 
 from opsin.engine.labels.exchange import read_annotations, write_annotations
+from opsin.engine.labels.marks import Mark
 from opsin.engine.labels.shapes import Outline
+from opsin.engine.workspace import Workspace
 from opsin.gui.exchange import CLEAR, SKIP, MappingDialog
 from opsin.gui.import_dialog import NEW
+from opsin.widgets.background import finish_background
 
 
 def square(x: float, y: float, size: float) -> list[np.ndarray]:
@@ -263,3 +266,31 @@ def test_export_writes_what_is_painted(opened, tmp_path, qtbot):
 def test_import_without_a_slide_says_what_to_do(window, annotations):
     window.exchange.import_file(annotations)
     assert "open the slide" in window.banners.texts()[0]
+
+
+def test_an_import_that_is_asked_about_ends_with_its_workspace(opened, annotations, tmp_path, qtbot):
+    """Neither a dialog that is open nor a file that is still being read follows into another workspace."""
+    opened.exchange.import_file(annotations)
+    mapping(opened, qtbot)
+    first = opened.workspace.folder
+    with Workspace.create(tmp_path / "other"):
+        pass
+    assert opened.open_workspace(tmp_path / "other")
+    assert not [d for d in opened._dialogs if isinstance(d, MappingDialog)]
+    assert opened.open_workspace(first)
+    qtbot.waitUntil(lambda: opened.item is not None)
+    opened.exchange.import_file(annotations)
+    assert opened.open_workspace(tmp_path / "other")
+    finish_background()
+    QApplication.processEvents()
+    assert not opened._dialogs and not opened.banners.texts()
+
+
+def test_marks_that_a_format_cannot_hold_are_told_in_a_sentence_of_their_own(opened, tmp_path, qtbot):
+    opened.model.labels.polygon(square(100, 50, 64), 2)
+    opened.model.labels.add_marks([Mark("marker", ((at, at),)) for at in (10.0, 20.0)])
+    target = tmp_path / "out.tif"
+    opened.exchange.export_file(target)
+    qtbot.waitUntil(lambda: bool(opened.banners.banners))
+    text = opened.banners.texts()[0]
+    assert text.endswith(f" to {target}. 2 marks were left out: this format cannot hold them."), text
