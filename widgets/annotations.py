@@ -86,6 +86,8 @@ class AnnotationsPanel(QWidget):
         self._relays = [
             Relay(lambda _: self._show_classes(), events.classes, events.label, events.solo, events.hatch, parent=self),
             Relay(lambda _: self._follow_store(), events.labels, parent=self),
+            Relay(lambda _: self._follow_solo(model.label), events.label, parent=self),
+            Relay(lambda _: self._follow_solo(None), events.slide, parent=self),
         ]
         theme.theme_changed().connect(self.restyle)
         self.set_workspace(workspace)
@@ -345,6 +347,11 @@ class AnnotationsPanel(QWidget):
     def _take_hatch(self, on: bool) -> None:
         if not self._quiet:
             self.model.hatch = on
+
+    def _follow_solo(self, label: int | None) -> None:
+        """While one class is shown alone it is the chosen one; another slide is shown whole."""
+        if self.model.solo is not None:
+            self.model.solo = label
 
     def _toggle_solo(self, row: int) -> None:
         """Show the class of a row alone, or all again."""

@@ -85,3 +85,17 @@ def test_escape_gives_up_a_drawing_before_it_closes_a_message(opened, qtbot):
     assert len(view.tool.points) == 2
     QTest.keyClick(view, Qt.Key.Key_Escape)
     assert not view.tool.points and model.tool == "polygon"
+
+
+def test_the_class_shown_alone_is_the_chosen_one_and_ends_with_the_slide(opened, qtbot):
+    model = opened.model
+    first, second = (c.value for c in model.classes[:2])
+    opened.book["class.1"].trigger()
+    opened.book["view.solo"].trigger()
+    assert model.solo == first
+    opened.book["class.2"].trigger()
+    assert (model.label, model.solo) == (second, second)
+    other = next(item for item in opened.workspace.items() if item.id != opened.item.id)
+    opened.open_item(other.id)
+    qtbot.waitUntil(lambda: opened.item is not None and opened.item.id == other.id)
+    assert model.solo is None
