@@ -215,6 +215,20 @@ def _annotate() -> list[Action]:
         Action("marks.show", "Show markers and measurements", sub, "marks.toggle", keys=("Shift+A",), needs="slide",
                check="box", bar=True, help="Regions of interest stay in sight: outside of them nothing counts."),
     ]  # fmt: skip
+    sub = f"{m}/Readers"
+    compared = [
+        Action("readers.compare", "Compare readers", sub, "room.readers.comparing.show", keys=("Ctrl+K",), needs="labels",
+               help="Where two readers' labels of this slide differ, on the slide, in numbers and as a list."),
+        Action("readers.next", "Next difference", sub, "room.readers.comparing.step", 1, keys=("F8",), needs="labels", bar=True),
+        Action("readers.previous", "Previous difference", sub, "room.readers.comparing.step", -1, keys=("Shift+F8",),
+               needs="labels"),
+        Action("readers.mine", "Take mine", sub, "room.readers.comparing.settle", "mine", keys=("Ctrl+F8",), needs="labels",
+               help="At the chosen difference; it goes into the agreed labels.", bar=True),
+        Action("readers.theirs", "Take theirs", sub, "room.readers.comparing.settle", "theirs", keys=("Ctrl+Shift+F8",),
+               needs="labels", help="At the chosen difference; it goes into the agreed labels."),
+        Action("readers.undo", "Undo decision", sub, "room.readers.comparing.undo", needs="labels",
+               help="Takes the last decision about a difference back."),
+    ]  # fmt: skip
     return [
         *tools,
         Action("draw.keys", "Draw by keyboard", m, "regions.toggle_cross", keys=("X",), needs="labels", check="box",
@@ -238,6 +252,7 @@ def _annotate() -> list[Action]:
         Action("correct.wrong", "This is wrong", f"{m}/Proposal of the network", "correct.reject", keys=("Shift+X",), needs="overlay",
                help="Labels the coloured region under the pointer as normal; no later round proposes it again."),
         *marks,
+        *compared,
         Action("split.assign", "Assign splits by chance", m, "assign_splits", needs="workspace",
                help="One fifth for validation; slides of a patient stay together, positive and negative are balanced."),
     ]  # fmt: skip

@@ -11,6 +11,7 @@ from ..engine.errors import OpsinError
 from ..engine.labels.readers import LONGEST, add_reader, readers
 from ..widgets.background import Relay
 from ..widgets.reader_box import ReaderBox
+from .comparing import Comparing
 
 if TYPE_CHECKING:
     from ..engine.workspace import Workspace
@@ -28,17 +29,26 @@ class Readers(QObject):
         room.annotations.layout().insertWidget(0, self.box)
         self.box.chosen.connect(self.choose)
         self.box.add_asked.connect(self.ask_add)
+        self.comparing = Comparing(self, room)
+        room.annotations.layout().insertWidget(1, self.comparing.box)
         self.set_workspace(window.workspace)
 
     def set_workspace(self, workspace: Workspace | None) -> None:
         """Show the readers of another workspace: at work is who is called as the settings say, else whose labels count."""
         if workspace is None:
-            self.box.show_readers([], "")
+            self.show_readers()
             return
         known, name = readers(workspace), self.window.settings.reviewer_name.casefold()
         if workspace.reader is None:
             workspace.reader = next((r.id for r in known if r.name.casefold() == name), workspace.counting)
-        self.box.show_readers(known, workspace.reader)
+        self.show_readers()
+
+    def show_readers(self) -> None:
+        """Offer the readers as the workspace has them."""
+        workspace = self.window.workspace
+        known = readers(workspace) if workspace is not None else []
+        self.box.show_readers(known, (workspace.reader or "") if workspace is not None else "")
+        self.comparing.refresh()
 
     def choose(self, id: str) -> None:
         """Show and paint another reader's labels; place and zoom stay."""
@@ -49,10 +59,10 @@ class Readers(QObject):
             labels = workspace.labels(item, id) if item is not None else None
         except OpsinError as error:
             window.messages.error(error)
-            self.box.show_readers(readers(workspace), workspace.reader or "")
+            self.show_readers()
             return
         workspace.reader = id
-        self.box.show_readers(readers(workspace), id)
+        self.show_readers()
         if labels is None:
             return
         before, window.model.labels = window.model.labels, labels

@@ -68,6 +68,7 @@ class LayerRow(QWidget):
         self.box.setChecked(overlay.visible)
         self.box.blockSignals(False)
         self.bar.overlay = overlay
+        self.bar.setVisible(not overlay.colors)
         self.bar.update()
 
 

@@ -224,6 +224,34 @@ def compare(difference: Difference) -> Iterator[float | Comparison]:
     yield Comparison(table.reshape(256, 256), tuple(_differing(p) for p in found), parts.more, parts.more_area)
 
 
+def main_classes(difference: Difference, region: Differing) -> tuple[int, int]:
+    """Return the labels that a region mostly has, of the first and of the second reader; 0 for unlabelled.
+
+    Large regions are looked at in coarser levels, of which the box around the region has at most about 512 x 512 pixels.
+    """
+    pyramid = difference.as_pyramid()
+    left, top, right, bottom = region.box
+    level = 0
+    while level < difference.levels - 1 and max(right - left, bottom - top) > TILE * difference.base << level:
+        level += 1
+    step = difference.base << level
+    across, down = difference.level_size(level)
+    x, y = min(left // step, across - 1), min(top // step, down - 1)
+    width, height = max(1, min(-(-right // step), across) - x), max(1, min(-(-bottom // step), down) - y)
+    differs = (pyramid.region(level, x, y, width, height) > 0).astype(np.uint8)
+    numbers = cv2.connectedComponents(differs, connectivity=4)[1]
+    number = numbers[min(region.y // step - y, height - 1), min(region.x // step - x, width - 1)]
+    if not number:  # too small to be seen in that level
+        level, x, y, width, height = 0, region.x, region.y, 1, 1
+        inside = np.ones((1, 1), bool)
+    else:
+        inside = numbers == number
+    one = difference.first.region(level, x, y, width, height)[inside]
+    other = difference.second.region(level, x, y, width, height)[inside]
+    pair = int(np.bincount(one.astype(np.int64) * 256 + other).argmax())
+    return pair // 256, pair % 256
+
+
 def _differing(part: tuple[int, ...]) -> Differing:
     left, top, right, bottom = part[_LEFT : _BOTTOM + 1]
     return Differing(part[_AREA], (left, top, right, bottom), part[_X], part[_Y], *part[_KINDS:])

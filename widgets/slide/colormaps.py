@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from qtpy.QtGui import QImage
@@ -42,4 +42,13 @@ def label_table(classes: Iterable[LabelClass], opacity: float, default: str = "#
     for c in classes:
         rgb[c.value] = [int(c.color[i : i + 2], 16) for i in (1, 3, 5)]
         alpha[c.value] = round(255 * c.opacity * opacity) if c.visible else 0
+    return premultiplied(rgb, alpha)
+
+
+def value_table(colors: Sequence[str], opacity: float) -> np.ndarray:
+    """uint32 [256]: the colours ("#rrggbb") of the values from 1 on; all others are clear."""
+    rgb, alpha = np.zeros((256, 3), np.uint8), np.zeros(256)
+    for value, color in enumerate(colors, start=1):
+        rgb[value] = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+        alpha[value] = round(255 * opacity)
     return premultiplied(rgb, alpha)

@@ -42,6 +42,8 @@ class Overlay:
     visible: bool = True
     kind: Literal["heat", "labels"] = "heat"
     yields: bool = False  # not drawn where something is painted by hand: a proposal, which a person has decided on
+    colors: tuple[str, ...] = ()  # "#rrggbb" of the values from 1 on, of labels that have other ones than the classes
+    above: bool = False  # drawn over the user's labels
 
 
 @dataclass(eq=False)

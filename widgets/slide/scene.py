@@ -17,7 +17,7 @@ from qtpy.QtCore import QRect, QRectF
 from qtpy.QtGui import QColor, QImage, QPainter, QTransform
 
 from ...engine.tiles import TILE
-from .colormaps import heat_table, label_table
+from .colormaps import heat_table, label_table, value_table
 from .model import Overlay, SlideViewModel
 from .painting import Key, LabelLayer, PyramidLayer, Rect
 from .tilecache import BASE, SlideTiles
@@ -97,6 +97,8 @@ class Scene:
         return label_table(classes, self.model.label_opacity)
 
     def _overlay_table(self, overlay: Overlay) -> np.ndarray:
+        if overlay.colors:
+            return value_table(overlay.colors, overlay.opacity)
         if overlay.kind == "labels":
             return label_table(self.model.classes, overlay.opacity)
         return heat_table(overlay.colormap, overlay.threshold, overlay.opacity)
@@ -247,11 +249,15 @@ class Scene:
         rect = self.level0(part)
         self._draw_slide(painter, part, rect, whole)
         self._deadline = self._deadline or time.perf_counter() + BUDGET
-        for overlay in self.model.overlays:
-            if overlay.visible and overlay.name in self._heat:
-                self._draw_layer(painter, self._heat[overlay.name], part, rect, smooth=overlay.kind == "heat")
+        self._draw_overlays(painter, part, rect, above=False)
         if self.labels is not None and self.model.show_labels:
             self._draw_layer(painter, self.labels, part, rect, smooth=False)
+        self._draw_overlays(painter, part, rect, above=True)
+
+    def _draw_overlays(self, painter: QPainter, part: QRect, rect: Rect, above: bool) -> None:
+        for overlay in self.model.overlays:
+            if overlay.visible and overlay.above == above and overlay.name in self._heat:
+                self._draw_layer(painter, self._heat[overlay.name], part, rect, smooth=overlay.kind == "heat")
 
     def _draw_slide(self, painter: QPainter, part: QRect, rect: Rect, whole: QRect) -> None:
         k = self.k
