@@ -56,6 +56,8 @@ def unpack(blob: bytes | None) -> Pixels:
     """Return a uniform value, or a read-only uint8 (512, 512) array."""
     if blob is None:
         return 0
+    if not isinstance(blob, bytes) or not blob:
+        raise ValueError("a tile without bytes")
     if len(blob) == 1:
         return blob[0]
     return np.frombuffer(imagecodecs.zstd_decode(blob, out=TILE * TILE), np.uint8).reshape(TILE, TILE)
