@@ -110,3 +110,37 @@ class SlideScore(Result):
             writer = csv.DictWriter(file, row)
             writer.writeheader()
             writer.writerow(row)
+
+
+@dataclass
+class Flow(Result):
+    """Where each pixel of a first picture lies in a second one; `path` is a file that `data.flow_files` reads.
+
+    Attributes
+    ----------
+    first, second : the two pictures.
+    consistency : ``.npz`` with the error in pixels of going there and back (float32 [H, W]) and where it is small (visible), or None.
+    visible : share of visible pixels, None where only one direction was found.
+    """
+
+    first: str = ""
+    second: str = ""
+    consistency: Path | None = None
+    visible: float | None = None
+    formats: ClassVar[dict[str, str]] = {
+        ".flo": "Middlebury, exact",
+        ".png": "KITTI, 16 bit, 1/64 px",
+        ".pfm": "portable float map, exact",
+        ".npy": "numpy array",
+        ".npz": "compressed numpy array",
+    }
+
+    def plain(self) -> dict[str, Any]:
+        return {"first": self.first, "second": self.second, "visible": self.visible}
+
+    def save(self, path: Path) -> None:
+        from .data.flow_files import read_flow, write_flow
+
+        if self.path is None:
+            raise OpsinError(f"{Path(path).name}: the flow is not on disk; predict it again.")
+        write_flow(path, read_flow(self.path))

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from ...checkpoints import Checkpoint, fill_module, read_published
+from ...checkpoints import Checkpoint, fill_module, is_safetensors, read_header, read_published
 from ...errors import CheckpointError
+from ...runs import CHECKPOINT
 from .model import DESIGNS, FlowNetwork
 
 METHOD = "life"
@@ -68,3 +69,21 @@ def unpack(checkpoint: Checkpoint) -> FlowNetwork:
         model = FlowNetwork(DESIGNS[name])
     fill_module(model, checkpoint.tensors, "The checkpoint")
     return model.eval()
+
+
+def load_initial(model: FlowNetwork, network: str, path: Path) -> str:
+    """Fill `model` from a run folder or checkpoint of Opsin, or from an authors' file; return the order of colours it expects.
+
+    Raises
+    ------
+    CheckpointError : the file is unreadable or holds another network than `network`.
+    """
+    path = path / CHECKPOINT if path.is_dir() else path
+    if is_safetensors(path) and "method" in read_header(path):
+        found = Checkpoint.load(path, METHOD)
+    else:
+        found = import_published(path)
+    if found.header.get("network") != network:
+        raise CheckpointError(f"{path.name} holds the network '{found.header.get('network')}', the recipe '{network}'.")
+    fill_module(model, found.tensors, path.name)
+    return str(found.header.get("colours", "RGB"))

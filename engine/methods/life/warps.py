@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from .correlation import sampling_grid
+
 CORNERS = ((-1.0, -1.0), (-1.0, 1.0), (1.0, -1.0), (1.0, 1.0))
 CONTROLS = tuple((x, y) for x in (-1.0, 0.0, 1.0) for y in (-1.0, 0.0, 1.0))
 
@@ -102,12 +104,13 @@ def to_pixels(grid: torch.Tensor) -> torch.Tensor:
     return (grid + 1) / 2 * grid.new_tensor([width - 1, height - 1])
 
 
-def splat_inverse(places: torch.Tensor, least: float = 0.1) -> tuple[torch.Tensor, torch.Tensor]:
+def splat_inverse(places: torch.Tensor, on: torch.Tensor, least: float = 0.1) -> tuple[torch.Tensor, torch.Tensor]:
     """Invert a map by splatting it forwards with bilinear weights.
 
     Parameters
     ----------
     places : [H, W, 2]: where in the source (pixels) each pixel of the warped picture was read.
+    on : [H, W] which of them count: those that were read inside the source.
     least : weight that a pixel of the source must have gathered to count as hit.
 
     Returns
@@ -117,7 +120,7 @@ def splat_inverse(places: torch.Tensor, least: float = 0.1) -> tuple[torch.Tenso
     height, width = places.shape[:2]
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     here = torch.stack([columns, rows], -1).to(places).view(-1, 2)
-    flat = places.reshape(-1, 2)
+    flat = torch.where(on[..., None], places, -10.0).reshape(-1, 2)
     corner = flat.floor()
     share = flat - corner
     total = places.new_zeros(height * width, 3)
@@ -131,7 +134,43 @@ def splat_inverse(places: torch.Tensor, least: float = 0.1) -> tuple[torch.Tenso
     weight = total[:, 2]
     hit = weight > least
     found = torch.where(hit[:, None], total[:, :2] / weight.clamp(min=least)[:, None], 0)
-    return found.view(height, width, 2), hit.view(height, width)
+    found, off = _improved(found.view(1, height, width, 2), places, here.view(1, height, width, 2))
+    return found[0], hit.view(height, width) & (off[0] < 1)
+
+
+def _improved(found: torch.Tensor, places: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Improve an inverse by Newton steps; return it with the error in pixels of the source that is left.
+
+    Splatting alone leaves an error of up to a pixel where the picture shrinks.
+    """
+    planes = places.permute(2, 0, 1)
+    height, width = places.shape[:2]
+    slopes = [torch.gradient(planes, dim=axis)[0] for axis in (2, 1)] if min(height, width) > 1 else [planes * 0] * 2
+    whole = torch.cat([planes, *slopes])[None]  # place (x, y), its change along a row, its change along a column
+
+    def read(at: torch.Tensor) -> torch.Tensor:
+        grid = sampling_grid(at, width, height)
+        return F.grid_sample(whole, grid, align_corners=False, padding_mode="border").permute(0, 2, 3, 1)
+
+    values = read(found)
+    off = (wanted - values[..., :2]).norm(dim=-1)
+    for _ in range(3):
+        rest = wanted - values[..., :2]
+        a, c, b, d = values[..., 2:].unbind(-1)
+        determinant = a * d - b * c
+        safe = torch.where(determinant.abs() > 1e-6, determinant, 1.0)
+        step = (
+            torch.stack([d * rest[..., 0] - b * rest[..., 1], a * rest[..., 1] - c * rest[..., 0]], -1)
+            / safe[..., None]
+        )
+        better = found + step.clamp(-2, 2)
+        new = read(better)
+        left = (wanted - new[..., :2]).norm(dim=-1)
+        closer = (left < off) & (determinant.abs() > 1e-6)
+        found = torch.where(closer[..., None], better, found)
+        values = torch.where(closer[..., None], new, values)
+        off = torch.where(closer, left, off)
+    return found, off
 
 
 def warped_pair(
@@ -151,5 +190,5 @@ def warped_pair(
     warped = torch.where(on, read, background)
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     here = torch.stack([columns, rows], -1).to(places)
-    forth, known = splat_inverse(torch.where(on[..., None], places, -10.0))
+    forth, known = splat_inverse(places, on)
     return warped, (forth - here).permute(2, 0, 1), known, (places - here).permute(2, 0, 1), on
