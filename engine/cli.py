@@ -7,6 +7,7 @@ import contextlib
 import difflib
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -275,8 +276,11 @@ def _execute(job: JobSpec, events: bool, also: Callable[[Event], None] | None = 
     finally:
         signal.signal(signal.SIGINT, before)
         line.end()
-    if state in ("done", "stopped") and not quiet and not events:
-        folder = runs[0].folder
+    folder = runs[0].folder if runs else None
+    if state == "stopped" and job.verb == "train" and folder is not None and not quiet and not events:
+        words = ["opsin", "train", job.method, "--data", job.arguments["data"], "--run", str(folder), "--resume"]
+        print(f"stopped; go on with: {shlex.join([*words, '--device', job.device])}", file=sys.stderr)
+    elif state in ("done", "stopped") and not quiet and not events:
         command = read_record(folder)["command"] if folder is not None else command_line(job.plain())
         print(f"repeat it with: {command}", file=sys.stderr)
     return STATUS[state]

@@ -148,6 +148,7 @@ class Run:
         self._lock = threading.Lock()
         self._files: dict[str, Any] = {}
         self._board: Any = None
+        self._earlier: set[str] | None = None  # numbers with their steps that stood in the run before this process
         self._lost: OSError | None = None  # why something that was reported is not on disk
         self._boundary = time.monotonic()
         self.current_phase = "starting"
@@ -213,12 +214,18 @@ class Run:
         self.emit("progress", done=done, total=total, what=what)
 
     def log(self, step: int | None = None, **metrics: float) -> None:
-        """Report numbers; they also go to ``metrics.jsonl`` and to TensorBoard event files."""
+        """Report numbers; they also go to ``metrics.jsonl`` and to TensorBoard event files.
+
+        What a resumed run does again, with the same numbers at the same step, is not written a second time.
+        """
         values = plain(metrics)
         self.emit("metrics", step=step, values=values)
         if not self._writes:
             return
         with self._lock:
+            earlier = self._before()
+            if step is not None and json.dumps([step, values]) in earlier:
+                return
             self._append("metrics.jsonl", {"step": step, "time": time.time(), **values})
             if self._board is None:
                 from tensorboard.summary import Writer
@@ -230,6 +237,16 @@ class Run:
                         self._board.add_scalar(name, value, step)
             except OSError as error:
                 self._lost = error
+
+    def _before(self) -> set[str]:
+        """Return the lines of ``metrics.jsonl`` that earlier processes wrote, without their times."""
+        if self._earlier is None:
+            assert self.folder is not None
+            lines = [line for line in read_lines(self.folder / "metrics.jsonl") if isinstance(line, dict)]
+            self._earlier = {
+                json.dumps([line.pop("step", None), {k: v for k, v in line.items() if k != "time"}]) for line in lines
+            }
+        return self._earlier
 
     def message(self, text: str, level: str = "info") -> None:
         self.emit("message", text=text, level=level)

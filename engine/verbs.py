@@ -202,6 +202,8 @@ def command_line(job: dict[str, Any], devices: int = 1, nodes: int = 1) -> str:
     elif job["verb"] == "predict":
         words += ["--checkpoint", arguments["checkpoint"], "--output", arguments["output"]]
         words += [f"--set={key}={_yaml_value(value)}" for key, value in _said_options(job).items()]
+        if arguments.get("only", "all") != "all":
+            words += ["--only", arguments["only"]]
         words += ["--input", *[input_of(entry)["path"] for entry in arguments["inputs"]]]
     else:
         words += ["--checkpoint", arguments["checkpoint"], "--data", arguments["data"]]

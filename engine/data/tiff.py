@@ -93,6 +93,7 @@ def write_pyramid(
     compression: Literal["jpeg", "deflate", "zstd", "none"] = "jpeg",
     quality: int = 85,
     style: Literal["aperio", "generic"] = "aperio",
+    note: str = "",
 ) -> None:
     """Write a tiled pyramid, whole or not at all.
 
@@ -107,6 +108,7 @@ def write_pyramid(
     style : "aperio" is what OpenSlide and tifffile take for a slide of an Aperio scanner (a thumbnail in page 1, levels
         not marked as reduced, the scale in the description); "generic" is a plain pyramid with the scale in the
         resolution tags (pixels per cm).
+    note : what else the description of a plain pyramid says.
     """
     import tifffile
 
@@ -154,7 +156,7 @@ def write_pyramid(
                             below(0, band)
                             yield from pool.map(encode, levels[0].tiles(band))
 
-                tags = _Tags(style, mpp, magnification, quality, tile, levels[0])
+                tags = _Tags(style, mpp, magnification, quality, tile, levels[0], note)
                 tiff.write(finest(), shape=_shape(levels[0], channels), **options, **tags.level(0, levels[0], 1))
                 if style == "aperio":
                     picture = np.concatenate([part for part in thumbnail if len(part)])
@@ -204,6 +206,8 @@ def write_heatmap(heatmap: Heatmap, path: Path) -> None:
             factors=factors,
             compression="deflate",
             style="generic",
+            note=f"heat map, 255 = probability 1, 1 px = {pyramid.base} level-0 px of a slide of "
+            f"{pyramid.width} x {pyramid.height}",
         )
     finally:
         pyramid.close()
@@ -240,8 +244,16 @@ class _Tags:
     """What each page says about itself, in one of the two styles."""
 
     def __init__(
-        self, style: str, mpp: float | None, magnification: float | None, quality: int, tile: int, base: _Level
+        self,
+        style: str,
+        mpp: float | None,
+        magnification: float | None,
+        quality: int,
+        tile: int,
+        base: _Level,
+        note: str = "",
     ) -> None:
+        self._note = f"|{note}" if note else ""
         self._aperio = style == "aperio"
         self._mpp, self._base = mpp, base
         self._scale = "".join(
@@ -261,8 +273,8 @@ class _Tags:
         if self._mpp:
             pixels = 10_000.0 / (self._mpp * factor)
             tags |= {"resolution": (pixels, pixels), "resolutionunit": "CENTIMETER"}
-        if not number and self._scale:
-            tags["description"] = "Opsin" + self._scale
+        if not number and (self._scale or self._note):
+            tags["description"] = "Opsin" + self._scale + self._note
         return tags
 
     def thumbnail(self, picture: np.ndarray) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from opsin.engine.data.slides import open_slide
@@ -53,3 +54,14 @@ def test_a_broken_map_leaves_nothing(tmp_path):
     with pytest.raises(OpsinError):
         Heatmap(tmp_path / "b.heat").save(tmp_path / "b.ome.zarr")
     assert [p.name for p in tmp_path.iterdir()] == ["b.heat"]
+
+
+def test_a_tiff_states_the_size_of_its_pixels(tmp_path):
+    path = tmp_path / "h.heat"
+    TilePyramid.create(path, 600, 400, base=4, reduce="mean", meta={"kind": "heat", "mpp": 0.5}).close()
+    Heatmap(path).save(tmp_path / "h.tif")
+    with tifffile.TiffFile(tmp_path / "h.tif") as tiff:
+        tags = tiff.pages[0].tags
+        assert tags["XResolution"].value[0] / tags["XResolution"].value[1] == pytest.approx(10_000 / 2.0)
+        assert tags["ResolutionUnit"].value == 3
+        assert "1 px = 4 level-0 px of a slide of 600 x 400" in tags["ImageDescription"].value

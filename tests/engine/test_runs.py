@@ -139,3 +139,20 @@ def test_a_full_disk_ends_the_run_at_the_next_boundary_in_one_sentence(tmp_path)
     run.close()
     assert heard[-1]["text"] == "the end"
     assert "the end" in (tmp_path / "log.txt").read_text()
+
+
+def test_what_a_resumed_run_does_again_stands_in_its_numbers_once(tmp_path):
+    for _ in range(2):
+        run = Run(tmp_path / "run")
+        run.log(step=1, loss=0.5)
+        run.log(step=1, kept=0.25)
+        run.log(step=1, loss=0.5)
+        run.close()
+    run = Run(tmp_path / "run")
+    run.log(step=1, loss=0.75)
+    run.log(loss=0.5)
+    run.close()
+    lines = [
+        (line["step"], line.get("loss"), line.get("kept")) for line in read_lines(tmp_path / "run" / "metrics.jsonl")
+    ]
+    assert lines == [(1, 0.5, None), (1, None, 0.25), (1, 0.5, None), (1, 0.75, None), (None, 0.5, None)]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from opsin.engine import verbs
 from opsin.engine.cli import main
-from opsin.engine.runs import read_record
+from opsin.engine.runs import Run, read_record
 from opsin.engine.workspace import Workspace
 
 from .toy_method import predict, slide, table
@@ -163,6 +163,25 @@ def test_the_command_that_repeats_a_job_is_shown_and_kept(toy):
     status, said = toy("evaluate", "--checkpoint", "c.safetensors", "--data", "data")
     assert "repeat it with: opsin evaluate toy --checkpoint c.safetensors --data data" in said
     assert "repeat it with" not in predict(toy, "missing.txt")[1], "nothing is to be repeated that failed"
+
+
+def test_the_command_keeps_what_of_a_batch_was_asked_for(toy):
+    job = {"verb": "predict", "method": "toy",
+           "arguments": {"checkpoint": "c", "inputs": ["a.txt"], "output": "out", "only": "failed"}}  # fmt: skip
+    expected = "opsin predict toy --checkpoint c --output out --only failed --input a.txt --device auto"
+    assert verbs.command_line(job) == expected
+    job["arguments"]["only"] = "all"
+    assert "--only" not in verbs.command_line(job)
+
+
+def test_a_training_that_was_stopped_says_how_to_go_on(toy, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "stopping", True)
+        status, said = toy("train", "--data", "data", "--run", "run", "--set", "steps=2")
+    assert status == 130 and "repeat it with" not in said
+    command = said.splitlines()[-1].partition("stopped; go on with: ")[2]
+    assert shlex.split(command)[:8] == ["opsin", "train", "toy", "--data", "data", "--run", "run", "--resume"]
+    assert main(shlex.split(command)[1:]) == 0 and read_record(Path("run"))["state"] == "done"
 
 
 def test_the_command_of_a_prediction_from_the_window_has_the_resolution_but_not_the_view(toy):

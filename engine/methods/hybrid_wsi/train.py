@@ -197,7 +197,7 @@ class _Training:
         table = {"round": round, "T": recipe.tile_threshold, "bins": bins.tolist(), **counts}
         if run.team.lead:
             write_json(self.folder / f"tile_maxima_round_{round}.json", table)
-        for name, values in maxima.items():
+        for name, values in maxima.items() if not run.stopping else ():  # of half the slides: the resumed round says it
             kept = sum(p >= recipe.tile_threshold for p in values)
             run.log(step=round, **{f"{name}_tiles_kept": kept / max(1, len(values))})
         if not run.stopping and run.team.lead:
