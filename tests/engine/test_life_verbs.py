@@ -161,6 +161,22 @@ def test_predict_any_size_both_directions(life, tmp_path):
     assert status == 1 and "gone.png does not exist" in said
 
 
+def test_predict_a_folder_and_a_list(life, tmp_path):
+    kitti(tmp_path / "k")
+    (tmp_path / "k" / "image_2" / "000000_11.png").write_bytes(b"no picture")
+    words = ["predict", "--checkpoint", "c.safetensors", "--set", "iterations=1"]
+    status, said = life(*words, "--input", "k", "--output", "out")
+    assert status == 0 and "000000_11.png cannot be read" in said
+    assert [path.name for path in sorted(Path("out").glob("*.flo"))] == ["000001_10.flo"]
+    Path("list.txt").write_text("k/image_2/000001_10.png k/image_2/000001_11.png\n")
+    assert life(*words, "--set", "format=png", "--input", "list.txt", "--output", "out2")[0] == 0
+    expected = np.round(read_flow(Path("out/000001_10.flo")) * 64) / 64
+    assert np.array_equal(read_flow(Path("out2/000001_10_000001_11.png")), expected)
+    Path("list.txt").write_text("k/image_2/000001_10.png k/image_2/000000_11.png\n")
+    status, said = life(*words, "--input", "list.txt", "--output", "out3")
+    assert status == 1 and "No pair of" in said and not list(Path("out3").glob("*.flo"))
+
+
 def test_with_and_without_a_volume_and_in_two_sizes_the_flow_is_alike(life):
     noise(Path("a.png"), (96, 120), 1)
     checkpoint = Checkpoint.load(Path("c.safetensors"), "life")

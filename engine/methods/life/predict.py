@@ -1,4 +1,4 @@
-"""Prediction on one pair: the flow, and where it is wanted, the flow back and where both agree."""
+"""Prediction on one pair or on all pairs of a folder: the flow, and where it is wanted, the flow back and where both agree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from ...checkpoints import Checkpoint
 from ...data.flow_files import write_flow
-from ...data.pairs import read_picture
+from ...data.pairs import PICTURES, PairError, open_pairs, read_picture
 from ...devices import list_devices
 from ...errors import DeviceError, RunError
 from ...files import replacing
@@ -31,40 +31,68 @@ HALF_FIRST = 2_000_000
 def predict(checkpoint: Checkpoint, sample: Path, options: LifeOptions, run: Run) -> Iterator[Result]:
     """Yield the `Flow` from the picture `sample` to the picture `options.second`; with `backward` the flow back, too.
 
-    Files go to ``<run folder>/<item or stem>.<format>``, the flow back to ``<…>_back.<format>`` and the consistency to
-    ``<…>_consistency.npz`` (a temporary folder without one).
+    A folder or a list as `sample` stands for all pairs that `data.pairs.open_pairs` finds in it; a pair that cannot be read is
+    reported and left out. Files go to ``<run folder>/<name>.<format>`` (a temporary folder without one), the flow back to
+    ``<name>_back.<format>`` and the consistency to ``<name>_consistency.npz``; the name is the item, the stem of the first picture
+    or, of several, the name of the pair.
 
     Raises
     ------
-    RunError : no second picture is named.
-    PairError : a picture is missing or damaged.
+    RunError : no second picture is named, or no pair of a folder could be read.
+    PairError : a picture is missing or damaged, or a folder holds no pairs.
     DeviceError : not even without a correlation volume is there enough memory.
     """
-    if not options.second:
-        raise RunError(
-            f"{Path(sample).name} is one picture: name the second one (--set second=FILE), a folder or a list."
-        )
-    first, second = read_picture(Path(sample)), read_picture(Path(options.second))
+    sample = Path(sample)
     looking = Looking(checkpoint, options, run)
     folder = run.folder if run.folder is not None else Path(tempfile.mkdtemp(prefix="opsin-"))
-    stem = options.item or Path(sample).stem
-    flow = looking.flow(first, second)
-    path = folder / f"{stem}.{options.format}"
-    result = Flow(path, str(sample), str(options.second))
+    if options.second:
+        yield from _pair(looking, sample, Path(options.second), folder / (options.item or sample.stem))
+        return
+    if sample.is_file() and sample.suffix.lower() in PICTURES:
+        raise RunError(f"{sample.name} is one picture: name the second one (--set second=FILE), a folder or a list.")
+    found = open_pairs(sample)
+    run.message(found.describe())
+    done = 0
+    for number, pair in enumerate(found.pairs):
+        run.wait_if_paused()
+        if run.stopping:
+            return
+        run.progress(number, len(found.pairs), "pairs")
+        try:
+            yield from _pair(looking, pair.first, pair.second, folder / pair.name)
+            done += 1
+        except PairError as error:
+            run.message(str(error), "warning")
+    if not done:
+        raise RunError(f"No pair of {sample} could be read; the log says why.")
+
+
+def _pair(looking: Looking, first: Path, second: Path, target: Path) -> Iterator[Flow]:
+    """Yield the flow of two pictures, kept as `target` with endings."""
+    options = looking.options
+    pictures = read_picture(first), read_picture(second)
+
+    def ending(text: str) -> Path:  # a name may hold dots
+        return target.with_name(target.name + text)
+
+    flow = looking.flow(*pictures)
+    result = Flow(ending(f".{options.format}"), str(first), str(second))
+    assert result.path is not None
     if not options.backward:
-        write_flow(path, to_array(flow))
+        write_flow(result.path, to_array(flow))
         yield result
         return
-    back = looking.flow(second, first)
+    back = looking.flow(pictures[1], pictures[0])
     error, visible = consistency(flow, back)
-    result.consistency, result.visible = folder / f"{stem}_consistency.npz", float(visible.mean())
-    write_flow(path, to_array(flow))
-    back_path = folder / f"{stem}_back.{options.format}"
-    write_flow(back_path, to_array(back))
+    result.consistency, result.visible = ending("_consistency.npz"), float(visible.mean())
+    write_flow(result.path, to_array(flow))
+    returned = Flow(ending(f"_back.{options.format}"), str(second), str(first))
+    assert returned.path is not None
+    write_flow(returned.path, to_array(back))
     with replacing(result.consistency) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, error=error, visible=visible)
     yield result
-    yield Flow(back_path, str(options.second), str(sample))
+    yield returned
 
 
 def to_array(flow: torch.Tensor) -> np.ndarray:
