@@ -325,7 +325,7 @@ class Commands:
         self.model.zoom_at(factor)
 
     def zoom_to(self, magnification: float) -> None:
-        self.model.zoom_to(magnification)
+        self.window.looking.zoom_to(magnification)
 
     def toggle_labels(self) -> None:
         self.model.show_labels = not self.model.show_labels

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..widgets.slide.model import SlideViewModel
     from .window import MainWindow
 
+SHOWN = 4000  # milliseconds that the status bar says something
 KEEP_MS = 1000  # what was changed is kept this much later
 UNITS = {"px": 1.0, "µm": 1.0, "um": 1.0, "mm": 1000.0}
 _PLACE = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*(?:[,;]|\s)\s*(-?\d+(?:\.\d+)?)\s*(px|µm|um|mm)?\s*(?:\(.*\))?\s*")
@@ -96,6 +97,19 @@ class Looking:
         self._kept = self._now
         with contextlib.suppress(OpsinError):  # a workspace that can only be read: it holds until the slide is left
             self._workspace.set_setting(f"look.{self._id}", self._now)
+
+    # ---- magnification
+
+    def zoom_to(self, magnification: float) -> None:
+        """Show at a magnification; where the slide is never shown so small or so large, say which it is instead."""
+        model = self.model
+        model.zoom_to(magnification)
+        ratio = model.scan_magnification * model.zoom / magnification
+        if model.slide is not None and abs(ratio - 1) > 0.01:
+            least = "smallest" if ratio > 1 else "largest"
+            self.window.statusBar().showMessage(
+                f"{magnification:g}x cannot be shown: this is the {least} possible, {model.magnification_text}.", SHOWN
+            )
 
     # ---- turning
 

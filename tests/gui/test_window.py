@@ -491,3 +491,25 @@ def test_closing_writes_the_labels(opened, folder):
 def test_errors_of_the_engine_are_shown_as_they_are(opened):
     opened.messages.error(SlideError("a.svs is empty: copy it again."))
     assert opened.banners.texts() == ["a.svs is empty: copy it again."]
+
+
+def test_a_magnification_that_cannot_be_shown_is_said(opened, qtbot):
+    """The slide is never smaller than half the view: 1x of it would be."""
+    model = opened.model
+    opened.book["view.zoom1"].trigger()
+    text = opened.statusBar().currentMessage()
+    assert text == f"1x cannot be shown: this is the smallest possible, {model.magnification_text}.", text
+    opened.statusBar().clearMessage()
+    opened.book["view.zoom40"].trigger()
+    assert opened.statusBar().currentMessage() == "" and model.zoom == pytest.approx(1)
+
+
+def test_hidden_annotations_are_said_in_the_view(opened, qtbot):
+    """Beside the magnification, as long as they are hidden, not for a moment."""
+    view = opened.room.view
+    shown = view.grab().toImage()
+    opened.book["view.labels"].trigger()
+    hidden = view.grab().toImage()
+    assert not opened.model.show_labels and hidden != shown
+    opened.book["view.labels"].trigger()
+    assert view.grab().toImage() == shown

@@ -75,6 +75,9 @@ def value_text(model: SlideViewModel, at: tuple[float, float]) -> str:
     return "  ".join(f"{name} {p:.2f}" for name, p in found if p is not None)
 
 
+HIDDEN = "Annotations hidden"
+
+
 class ReadOut:
     """Chips at the bottom left: bar with magnification, above it the place of the pointer, above that the legends."""
 
@@ -93,7 +96,8 @@ class ReadOut:
         line = metrics.height() + PAD
         length, text = scale_bar(model)
         lies = rotation_text(model.rotation, model.mirrored)
-        magnification = model.magnification_text + (f"   {lies}" if lies else "")
+        states = [lies, "" if model.show_labels else HIDDEN]
+        magnification = "   ".join([model.magnification_text, *(text for text in states if text)])
         gap = 10.0
         width = PAD + length + gap + metrics.horizontalAdvance(text) + 2 * gap
         width += metrics.horizontalAdvance(magnification) + PAD
