@@ -217,17 +217,17 @@ def _annotate() -> list[Action]:
     ]  # fmt: skip
     sub = f"{m}/Readers"
     compared = [
-        Action("readers.compare", "Compare readers", sub, "room.readers.comparing.show", keys=("Ctrl+K",), needs="labels",
+        Action("readers.compare", "Compare readers", sub, "window.readers.compare", keys=("Ctrl+K",), needs="labels",
                help="Where two readers' labels of this slide differ, on the slide, in numbers and as a list."),
-        Action("readers.next", "Next difference", sub, "room.readers.comparing.step", 1, keys=("F8",), needs="labels", bar=True),
-        Action("readers.previous", "Previous difference", sub, "room.readers.comparing.step", -1, keys=("Shift+F8",),
+        Action("readers.next", "Next difference", sub, "window.readers.step", 1, keys=("F8",), needs="labels", bar=True),
+        Action("readers.previous", "Previous difference", sub, "window.readers.step", -1, keys=("Shift+F8",),
                needs="labels"),
-        Action("readers.mine", "Take mine", sub, "room.readers.comparing.settle", "mine", keys=("Ctrl+F8",), needs="labels",
+        Action("readers.mine", "Take mine", sub, "window.readers.settle", "mine", keys=("Ctrl+F8",), needs="labels",
                help="At the chosen difference; it goes into the agreed labels.", bar=True),
-        Action("readers.theirs", "Take theirs", sub, "room.readers.comparing.settle", "theirs", keys=("Ctrl+Shift+F8",),
+        Action("readers.theirs", "Take theirs", sub, "window.readers.settle", "theirs", keys=("Ctrl+Shift+F8",),
                needs="labels", help="At the chosen difference; it goes into the agreed labels."),
-        Action("readers.undo", "Undo decision", sub, "room.readers.comparing.undo", needs="labels",
-               help="Takes the last decision about a difference back."),
+        Action("readers.back", "Take back last decision", sub, "window.readers.undo", needs="labels",
+               help="About a difference: the agreed labels are as before it."),
     ]  # fmt: skip
     return [
         *tools,

@@ -23,6 +23,7 @@ from .keymap import Keys
 from .looking import Looking
 from .messages import BannerStack, Messages
 from .opening import make_sample, plan, sample_folder, without_slides
+from .reader_commands import ReaderCommands
 from .saving import Saving
 from .settings import AppSettings
 from .start import Recent, StartPage
@@ -70,6 +71,7 @@ class MainWindow(QMainWindow):
         self.exchange = Exchange(self)
         self.saving = Saving(self)
         self.looking = Looking(self)
+        self.readers = ReaderCommands(self)
         self.commands = Commands(self)
         self._marked_timer = QTimer(self)
         self._marked_timer.setSingleShot(True)

@@ -219,7 +219,7 @@ class CompareBox(QWidget):
         for place, (name, text, tip) in enumerate((
             ("previous", "Previous", "Go to the place before"),
             ("next", "Next", "Go to the next place"),
-            ("undo", "Undo decision", "Take the last decision back"),
+            ("undo", "Take back", "Take the last decision back"),
             ("mine", "Take mine", ""), ("theirs", "Take theirs", ""),
             ("leave", "Leave", "Settle nothing here: the place stays unlabelled in the agreed labels"),
         )):  # fmt: skip
