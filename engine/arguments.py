@@ -34,12 +34,18 @@ def make_parser(actions: Mapping[str, Action]) -> argparse.ArgumentParser:
     recipe = verb("recipe", "print a recipe as YAML")
     recipe.add_argument("method")
     recipe.add_argument("preset", nargs="?", default="paper")
+    recipe.add_argument(
+        "--options",
+        action="store_true",
+        help="print what can be set of a prediction (predict --set) in place of the recipe",
+    )
 
     train = verb("train", "train a method")
     train.add_argument("method")
     train.add_argument("--data", required=True, type=Path, help="workspace, or a data set in a layout of the method")
     train.add_argument("--recipe", default="quick", help="preset name or YAML file (default: quick)")
-    train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
+    train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+                       help="change a setting of the recipe; 'opsin recipe METHOD' lists all")  # fmt: skip
     train.add_argument("--run", type=Path, metavar="DIR", help="folder of the run (default: runs/… in the workspace)")
     train.add_argument("--resume", action="store_true", help="go on with the run in --run")
     train.add_argument("--devices", type=int, default=1, metavar="N", help="processes on this machine, one a GPU")
@@ -58,14 +64,16 @@ def make_parser(actions: Mapping[str, Action]) -> argparse.ArgumentParser:
         dest="inputs",
         help="slides, folders of slides",
     )
-    predict.add_argument("--output", type=Path, metavar="DIR", help="folder for the results of --input")
+    predict.add_argument("--output", type=Path, metavar="DIR",
+                         help="folder for the results of --input: maps, scores.csv and summary.md")  # fmt: skip
     predict.add_argument(
         "--workspace",
         type=Path,
         metavar="W",
         help="all slides of a workspace, which keeps maps and scores as the window does",
     )
-    predict.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
+    predict.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+                         help="change how it predicts; 'opsin recipe METHOD --options' lists what can be set")  # fmt: skip
     predict.add_argument("--only", choices=("missing", "failed"), help="go on with an earlier prediction into --output")
     _common(predict)
 

@@ -405,9 +405,13 @@ def _methods(arguments: argparse.Namespace) -> int:
 def _recipe(arguments: argparse.Namespace) -> int:
     import yaml
 
-    recipe = _recipe_of(_method(arguments.method), arguments.preset)
+    method = _method(arguments.method)
+    recipe: Any = method.Options() if arguments.options else _recipe_of(method, arguments.preset)
     for name, field in type(recipe).model_fields.items():
-        unit = (field.json_schema_extra or {}).get("unit", "")
+        extra: Any = field.json_schema_extra or {}
+        if arguments.options and not extra.get("group"):
+            continue  # the window's own words about one slide
+        unit = extra.get("unit", "")
         print(f"# {field.description}{f' [{unit}]' if unit else ''}")
         print(yaml.safe_dump({name: recipe.model_dump(mode="json")[name]}, allow_unicode=True), end="")
     return 0

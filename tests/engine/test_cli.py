@@ -55,6 +55,16 @@ def test_every_preset_is_a_valid_recipe_and_prints_as_one(name, capsys):
 
 
 @pytest.mark.parametrize("name", method_names())
+def test_what_can_be_set_of_a_prediction_is_printed(name, capsys):
+    options = get_method(name).Options
+    assert main(["recipe", name, "--options"]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out) or {}
+    assert options.checked(printed) == options() and not {"view", "item"} & set(printed)
+    if name == "hybrid_wsi":
+        assert {"threshold", "overlap", "regions"} <= set(printed)
+
+
+@pytest.mark.parametrize("name", method_names())
 def test_every_setting_has_words_for_the_form(name):
     method = get_method(name)
     for model in (method.Recipe, method.Options):
