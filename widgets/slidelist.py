@@ -40,6 +40,11 @@ class Entry:
         return bool(self.reason)
 
 
+def patient_text(patient: str | None) -> str:
+    """Return how a patient is called in the list: a bare number gets the word, "" of None."""
+    return f"Patient {patient}" if patient and patient.isdigit() else patient or ""
+
+
 @dataclass(frozen=True)
 class Header:
     """A row above the slides of a patient: how many are shown, whether they are folded away, their split."""
@@ -51,7 +56,7 @@ class Header:
 
     @property
     def title(self) -> str:
-        return self.patient or "No patient"
+        return patient_text(self.patient) or "No patient"
 
     @property
     def count_text(self) -> str:
@@ -301,7 +306,9 @@ class SlideDelegate(QStyledItemDelegate):
         painter.drawText(chip, Qt.AlignmentFlag.AlignCenter, word)
         painter.setPen(QColor(c.muted))
         rest = QRect(chip.right() + theme.px(8), middle.top(), middle.right() - chip.right() - theme.px(8), line)
-        split = " · ".join(part for part in (SPLIT_TEXT[item.split] if item.split else "", item.patient) if part)
+        split = " · ".join(
+            part for part in (SPLIT_TEXT[item.split] if item.split else "", patient_text(item.patient)) if part
+        )
         if rest.width() >= theme.px(36):  # dots alone say nothing
             painter.drawText(rest, left, metrics.elidedText(split, Qt.TextElideMode.ElideRight, rest.width()))
         below = middle.translated(0, line)

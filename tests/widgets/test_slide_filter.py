@@ -7,7 +7,7 @@ from qtpy.QtCore import QPoint, Qt
 
 from opsin.widgets import theme
 from opsin.widgets.shownslides import natural
-from opsin.widgets.slidelist import ENTRY, HEADER, ID
+from opsin.widgets.slidelist import ENTRY, HEADER, ID, Header
 from opsin.widgets.workspace import WorkspacePanel
 
 
@@ -192,3 +192,11 @@ def test_rows_and_headers_are_painted_differently_in_both_themes(panel, qapp, qt
         seen.append(picture)
     theme.apply_theme(qapp, "light")
     assert seen[0] != seen[1]
+
+
+def test_a_patient_that_is_a_bare_number_is_called_one():
+    assert [Header(patient, 2, False).title for patient in ("0", "TCGA-01", None)] == [
+        "Patient 0",
+        "TCGA-01",
+        "No patient",
+    ]
