@@ -61,6 +61,7 @@ class DifferenceList(QTreeWidget):
         self.setUniformRowHeights(True)
         self.setAllColumnsShowFocus(True)
         self.setAccessibleName("Places in which the readers differ")
+        self.headerItem().setTextAlignment(AREA, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         head = self.header()
         head.setStretchLastSection(False)
         for column, mode in ((DONE, "Fixed"), (MINE, "Stretch"), (THEIRS, "Stretch"), (AREA, "ResizeToContents")):
@@ -333,7 +334,8 @@ def numbers_text(names: tuple[str, str], found: Comparison, classes: dict[int, s
         cells = (area_words(first, mpp), area_words(second, mpp), "–" if dice is None else f"{dice:.3f}")
         row = "".join(f"<td align='right'>{cell}</td>" for cell in cells)
         lines.append(f"<tr><td>{escape(classes.get(value, f'Label {value}'))}</td>{row}</tr>")
-    kappa = "–" if found.kappa is None else f"{found.kappa:.3f}"
-    differs = f"{area_words(found.differing, mpp)} of {area_words(found.labelled, mpp)} labelled"
+    kappa = "–" if found.kappa is None else f"{found.kappa:.3f}".replace("-", "−")
+    areas = [area_words(pixels, mpp).replace(" ", "\u00a0") for pixels in (found.differing, found.labelled)]
+    differs = f"{areas[0]} of {areas[1]} labelled"
     table = f"<table width='100%' cellspacing='0' cellpadding='2'>{''.join(lines)}</table>"
-    return f"{table}Cohen's kappa {kappa}. The readers differ on {differs}."
+    return f"{table}<p style='margin-top:4px'>Cohen's kappa {kappa}. The readers differ on {differs}.</p>"

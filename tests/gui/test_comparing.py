@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from threading import Event
+
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 
 from opsin.engine.labels.readers import AGREED, add_reader, readers
+from opsin.gui import comparing
 from opsin.gui.comparing import OVERLAY
+from opsin.widgets.background import finish_background
 from opsin.widgets.compare_box import COLORS
 
 
@@ -50,7 +54,7 @@ def test_numbers_places_and_overlay_say_how_two_readers_differ(compared, qtbot):
     text = section.numbers.text()
     first, second, both = 2500 + 10000 + 2500, 2500, 2500
     assert f"{2 * both / (first + second):.3f}" in text
-    assert "Cohen's kappa" in text and "18,900 px² of 21,400 px² labelled" in text
+    assert "Cohen's kappa" in text and "18,900\u00a0px² of 21,400\u00a0px² labelled" in text
     items = [section.list.topLevelItem(row) for row in range(section.list.topLevelItemCount())]
     names = [model.label_class(value).name for value in (1, 2)]
     assert [[item.text(column) for column in (1, 2, 3)] for item in items] == [
@@ -117,11 +121,30 @@ def test_a_change_of_labels_is_said_and_another_slide_ends_the_comparison(compar
     window, part = compared, compared.room.readers.comparing
     window.model.labels.polygon(box(500, 10, 510, 20), 1)
     qtbot.waitUntil(lambda: part.box.note.isVisible())
-    window.step_slide(1) if hasattr(window, "step_slide") else window.commands.step_slide(1)
+    window.commands.step_slide(1)
     qtbot.waitUntil(lambda: window.item.name.startswith("beta"))
     assert part.pair is None and not part.box.result.isVisible()
     qtbot.mouseClick(part.box.compare_button, Qt.MouseButton.LeftButton)
     assert part.box.note.text() == "Ben has not labelled this slide yet."
+
+
+def test_a_comparison_is_given_up_while_it_runs(compared, qtbot, monkeypatch):
+    part, gate = compared.room.readers.comparing, Event()
+
+    def slow(_):
+        yield 0.5
+        gate.wait(20)
+        yield 0.6
+
+    monkeypatch.setattr(comparing, "compare", slow)
+    qtbot.mouseClick(part.box.compare_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: part.box.bar.isVisible() and part.box.bar.value() == 450)
+    qtbot.mouseClick(part.box.cancel_button, Qt.MouseButton.LeftButton)
+    gate.set()
+    assert finish_background()
+    assert part.pair is None and part.box.compare_button.isVisible()
+    assert not part.box.bar.isVisible() and not part.box.result.isVisible()
+    assert compared.model.overlay(OVERLAY) is None
 
 
 def test_the_reader_whose_labels_count_is_chosen(compared, qtbot):
