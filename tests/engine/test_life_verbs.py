@@ -1,6 +1,8 @@
 """LIFE end to end through the command line: train, stop and resume, predict, evaluate, import."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -238,3 +240,9 @@ def test_import(life, tmp_path):
     assert life("import", "raft.pth", "--output", "raft.safetensors")[0] == 0
     header = Checkpoint.load(Path("raft.safetensors"), "life").header
     assert (header["network"], header["colours"], header["source"]) == ("small", "RGB", "raft.pth")
+
+
+def test_settings_need_no_torch():
+    code = "import sys; from opsin.engine.methods.life import Life; Life.recipe('quick'); print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"
