@@ -169,7 +169,8 @@ class WorkspacePanel(QWidget):
     def _show_summary(self, items: list[Item]) -> None:
         self.title.setText(f"Slides ({len(items)})" if items else "Slides")
         counts = Counter(LABEL_TEXT[item.label].lower() for item in items)
-        texts = [f"{counts[word]} {word}" for word in ("positive", "negative", "unknown") if counts[word]]
+        words = {"positive": "positive", "negative": "negative", "no label": "without a label"}
+        texts = [f"{counts[word]} {said}" for word, said in words.items() if counts[word]]
         outlined = sum(item.outlined for item in items)
         if outlined:
             texts.append(f"{outlined} outlined completely")

@@ -69,7 +69,7 @@ def test_label_and_split_of_the_selected_reach_the_workspace(panel, workspace):
     assert panel.selected() == ids, "the selection survives"
     panel.set_label(None, ids[:1])
     assert workspace.item(ids[0]).label is None
-    assert "1 unknown" in panel.summary.text()
+    assert "1 without a label" in panel.summary.text()
 
 
 def test_menu_works_on_the_selection(panel, workspace):
