@@ -298,7 +298,8 @@ def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write the scores; the rows of other inputs that earlier predictions left in the table stay."""
     fresh = {row["input"] for row in rows}
     rows = [row for row in _read_table(path) if row["input"] not in fresh] + [
-        {UNITS.get(name, name): _digits(value) for name, value in row.items()} for row in rows
+        {UNITS.get(name, name): _digits(value) if name in UNITS else value for name, value in row.items()}
+        for row in rows
     ]
     names = {name: None for row in rows for name, value in row.items() if not isinstance(value, list | dict)}
     columns = [name for name in names if name != "error"] + ["error"]
