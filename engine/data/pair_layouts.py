@@ -226,7 +226,9 @@ def text_list(path: Path) -> PairSet | None:
         for file in files:
             if not file.is_file():
                 raise PairError(f"{path.name}, line {number}: {file} does not exist.")
-        found.pairs.append(Pair(f"{files[0].stem}_{files[1].stem}", files[0], files[1], files[2] if files[2:] else None))
+        found.pairs.append(
+            Pair(f"{files[0].stem}_{files[1].stem}", files[0], files[1], files[2] if files[2:] else None)
+        )
     return found
 
 
