@@ -24,7 +24,7 @@ demo: setup
 	@sh .ci/with-display $(BIN)/opsin demo --output demo-output
 
 test: setup lint
-	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -p no:napari -m 'not gpu and not soak' tests
+	@sh .ci/run-tests $(BIN)/python
 
 bench: setup
 	@sh .ci/with-virtual-display $(BIN)/python -m tests.benchmarks bench
