@@ -20,7 +20,7 @@ def tapered(points: np.ndarray, radii: np.ndarray) -> list[Stroke]:
     points : (N, 2) x and y in level-0 pixels, N >= 1.
     radii : (N,) radius at each point, above 0. Where it stays the same, points stay together in one stroke.
     """
-    if len(points) == 1:
+    if (radii == radii[0]).all():  # a mouse, or a single point
         return [Stroke(points, float(radii[0]))]
     found: list[tuple[list[np.ndarray], float]] = []
     for number in range(len(points) - 1):
